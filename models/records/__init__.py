@@ -1,0 +1,1 @@
+"""The records that cross topics, one file each. Encoders and decoders are exact inverses."""

@@ -1,0 +1,93 @@
+"""Features: the closed windows of one asset, as columns. One row is one tag in one window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import MalformedRecord
+from models.records import columns, values
+
+WHAT = "features"
+
+#: Columns every features record has beside its statistics.
+COUNTS = ("count", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Rows of closed windows; arrays of shape (n,), ordered by (end, tag)."""
+
+    asset: str
+    #: Name of the step that made them.
+    window: str
+    tags: tuple[str, ...]
+    tag: NDArray[np.int32]
+    #: Window bounds, ns: start inclusive, end exclusive.
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    #: Samples used, and samples left out for their quality.
+    count: NDArray[np.int64]
+    bad: NDArray[np.int64]
+    #: The statistics by name, float64, NaN where undefined (a std of one sample).
+    stats: Mapping[str, NDArray[np.float64]]
+    #: Why a row may be incomplete, one bit each; 0: complete.
+    partial: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return int(self.tag.size)
+
+
+def encode(features: Features) -> bytes:
+    """JSON of schema ``features/1``."""
+    record: dict[str, Any] = {
+        "asset": features.asset,
+        "window": features.window,
+        "tags": features.tags,
+        "tag": features.tag,
+        "start": features.start,
+        "end": features.end,
+        "count": features.count,
+        "bad": features.bad,
+        "stats": dict(features.stats),
+    }
+    if features.partial.any():
+        record["partial"] = features.partial
+    return columns.dumps(record)
+
+
+def decode(payload: bytes | None) -> Features:
+    """Raises MalformedRecord with the reason."""
+    record = columns.loads(payload, WHAT)
+    tags = columns.strings(record.get("tags"), f"{WHAT}: 'tags'")
+    tag = columns.integers(record.get("tag"), f"{WHAT}: 'tag'", 0, max(len(tags) - 1, 0))
+    size = int(tag.size)
+    if size and not tags:
+        raise MalformedRecord(f"{WHAT}: rows but no tags")
+    start, end, count, bad = (
+        columns.integers(record.get(name), f"{WHAT}: {name!r}")
+        for name in ("start", "end", "count", "bad")
+    )
+    given = columns.field(record, "stats", dict, WHAT)
+    stats = {
+        name: values.read_floats(column, (), f"{WHAT}: {name!r}") for name, column in given.items()
+    }
+    columns.same_length(size, WHAT, start=start, end=end, count=count, bad=bad, **stats)
+    partial = columns.integers(record.get("partial", [0] * size), f"{WHAT}: 'partial'", 0, 255)
+    columns.same_length(size, WHAT, partial=partial)
+    return Features(
+        columns.field(record, "asset", str, WHAT),
+        columns.field(record, "window", str, WHAT),
+        tags,
+        tag.astype(np.int32),
+        start,
+        end,
+        count,
+        bad,
+        stats,
+        partial.astype(np.uint8),
+    )

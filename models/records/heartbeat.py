@@ -1,0 +1,58 @@
+"""Heartbeats: how time moves, or is held, for an asset that sends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models.errors import MalformedRecord
+from models.records import columns
+
+
+class State(StrEnum):
+    """What a connector knows of the way to an asset."""
+
+    #: The way is open; nothing older than ``t`` is still to come. Moves the key's time to ``t``.
+    ALIVE = "alive"
+    #: The way is broken, or nothing was ever heard. Time stands until it is mended.
+    DISCONNECTED = "disconnected"
+    #: The way is open again and the source sends what it kept meanwhile.
+    BACKFILLING = "backfilling"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One heartbeat of one asset, on the asset's own raw topic and key."""
+
+    asset: str
+    state: State
+    #: Event time by the source's clock, ns: the last sample's, advanced by what has passed since.
+    t: int
+    #: When it was written, ns.
+    received: int
+
+
+def encode(heartbeat: Heartbeat) -> bytes:
+    """JSON of schema ``heartbeat/1``."""
+    return columns.dumps(
+        {
+            "asset": heartbeat.asset,
+            "state": heartbeat.state.value,
+            "t": heartbeat.t,
+            "received": heartbeat.received,
+        }
+    )
+
+
+def decode(payload: bytes | None) -> Heartbeat:
+    """Raises MalformedRecord with the reason."""
+    what = "heartbeat"
+    record = columns.loads(payload, what)
+    state = columns.field(record, "state", str, what)
+    if state not in State:
+        raise MalformedRecord(f"{what}: 'state' is {state!r:.40}, not one of {', '.join(State)}")
+    t = columns.field(record, "t", int, what)
+    received = columns.field(record, "received", int, what)
+    if not (abs(t) < 2**63 and abs(received) < 2**63):
+        raise MalformedRecord(f"{what}: a time is beyond 64 bits")
+    return Heartbeat(columns.field(record, "asset", str, what), State(state), t, received)

@@ -1,0 +1,131 @@
+"""Numbers as float64 columns, and what float64 cannot hold exactly, typed beside them.
+
+A *typed value* is ``(index, kind, value)``: ``i`` an integer beyond ±2**53 (JSON text, since not
+every reader of JSON keeps 64 bits), ``f`` a non-finite number (``"nan"``, ``"inf"``, ``"-inf"``),
+``s`` text, ``b`` a truth value, ``j`` any other JSON value (arrays, structures).
+In the float column an ``i`` keeps its nearest float, a ``b`` 0.0 or 1.0, ``f`` itself, all others NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import MalformedRecord
+
+Typed = tuple[int, str, Any]
+Floats = NDArray[np.float64]
+
+#: Integers up to this size are exact in float64.
+EXACT = 2**53
+
+KINDS = frozenset("ifsbj")
+
+
+def split(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
+    """A float64 column and the typed values of any mixture of Python values.
+
+    The common case, all plain numbers, costs one numpy call.
+    """
+    array = np.asarray(values) if _plain(values) else None
+    if array is not None and array.ndim == 1:
+        if array.dtype.kind == "f":
+            floats: Floats = array.astype(np.float64, copy=False)
+            if bool(np.isfinite(floats).all()):
+                return floats, ()
+        elif array.dtype.kind == "i" and (
+            array.size == 0 or (array.max() <= EXACT and array.min() >= -EXACT)
+        ):
+            return array.astype(np.float64), ()
+    return _split_slowly(values)
+
+
+def _plain(values: Sequence[Any]) -> bool:
+    kinds = set(map(type, values))
+    return kinds <= {float, int}
+
+
+def _split_slowly(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
+    floats = np.empty(len(values), dtype=np.float64)
+    typed: list[Typed] = []
+    for index, value in enumerate(values):
+        if isinstance(value, bool):
+            floats[index] = float(value)
+            typed.append((index, "b", value))
+        elif isinstance(value, int):
+            floats[index] = _nearest(value)
+            if abs(value) > EXACT:
+                typed.append((index, "i", str(value)))
+        elif isinstance(value, float):
+            floats[index] = value
+            if not math.isfinite(value):
+                typed.append((index, "f", str(value)))
+        else:
+            floats[index] = math.nan
+            if isinstance(value, str):
+                typed.append((index, "s", value))
+            elif value is not None:
+                typed.append((index, "j", value))
+    return floats, tuple(typed)
+
+
+def _nearest(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def exact(floats: Floats, typed: Sequence[Typed]) -> list[Any]:
+    """The Python values that :func:`split` was given (a missing value comes back as None)."""
+    values: list[Any] = [None if math.isnan(value) else value for value in floats.tolist()]
+    for index, kind, value in typed:
+        values[index] = int(value) if kind == "i" else float(value) if kind == "f" else value
+    return values
+
+
+def read_floats(values: Any, typed: Sequence[Typed], what: str) -> Floats:
+    """The float64 column of a JSON list (null for NaN), with non-finite values put back.
+
+    Raises MalformedRecord where the list holds anything but numbers and nulls.
+    """
+    if not isinstance(values, list):
+        raise MalformedRecord(f"{what} is not a list")
+    kinds = set(map(type, values))
+    if not kinds <= {float, int, type(None)}:
+        raise MalformedRecord(f"{what} holds something that is no number")
+    try:
+        floats: Floats = np.array(values, dtype=np.float64)
+    except OverflowError as error:
+        raise MalformedRecord(f"{what} holds a number beyond float64") from error
+    for index, kind, value in typed:
+        if kind == "f":
+            floats[index] = float(value)
+    return floats
+
+
+def read_typed(entries: Any, size: int) -> tuple[Typed, ...]:
+    """The typed values of a record of ``size`` samples; raises MalformedRecord."""
+    if not entries:
+        return ()
+    if not isinstance(entries, list):
+        raise MalformedRecord("'typed' is not a list")
+    result: list[Typed] = []
+    for entry in entries:
+        if not (isinstance(entry, list) and len(entry) == 3):
+            raise MalformedRecord("a typed value is not [index, kind, value]")
+        index, kind, value = entry
+        if type(index) is not int or not 0 <= index < size:
+            raise MalformedRecord(f"a typed value has index {index!r}, of {size} samples")
+        if kind not in KINDS:
+            raise MalformedRecord(f"a typed value is of kind {kind!r}, not one of i, f, s, b, j")
+        if kind == "f" and value not in ("nan", "inf", "-inf"):
+            raise MalformedRecord(f"a typed float is {value!r}, not 'nan', 'inf' or '-inf'")
+        if kind == "i" and not (isinstance(value, str) and value.lstrip("-").isdigit()):
+            raise MalformedRecord(f"a typed integer is {value!r}")
+        result.append((index, kind, value))
+    return tuple(result)
