@@ -11,6 +11,14 @@ from app.processes import Command
 
 _READY_TIMEOUT_S = 30.0
 
+# At its INFO level it writes the documents of every command into the log.
+_LAUNCH = """
+import logging
+from nx_27017.nx_27017 import main
+logging.disable(logging.INFO)
+main()
+"""
+
 
 def uri(port: int) -> str:
     """Connection string of a store on this machine."""
@@ -33,7 +41,7 @@ def command(folder: Path, *, port: int) -> Command:
     }
     return Command(
         "store",
-        [sys.executable, "-m", "nx_27017.nx_27017", *(x for pair in options.items() for x in pair)],
+        [sys.executable, "-I", "-c", _LAUNCH, *(x for pair in options.items() for x in pair)],
         ready=lambda: answers(port),
         ready_timeout_s=_READY_TIMEOUT_S,
     )
