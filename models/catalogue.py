@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -51,7 +52,7 @@ class Table(Model):
     @model_validator(mode="after")
     def _rising(self) -> Table:
         raw = [point[0] for point in self.points]
-        if any(b <= a for a, b in zip(raw, raw[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(raw)):
             raise ValueError(f"raw values must rise strictly, they are {raw}")
         return self
 

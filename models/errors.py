@@ -29,7 +29,9 @@ class ConfigError(PlantstreamError):
 
     exit_code = 2
 
-    def __init__(self, message: str, *, file: str = "", field: str = "", value: object = "") -> None:
+    def __init__(
+        self, message: str, *, file: str = "", field: str = "", value: object = ""
+    ) -> None:
         self.file, self.field, self.value, self.message = file, field, value, message
         place = ": ".join(part for part in (file, field) if part)
         given = f" (got {value!r})" if value != "" else ""

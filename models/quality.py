@@ -34,7 +34,8 @@ def roll_up(*flags: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ranks = _RANK[flags[0]]
     for more in flags[1:]:
         ranks = np.maximum(ranks, _RANK[more])
-    return _FLAG_OF_RANK[ranks]
+    result: NDArray[np.uint8] = _FLAG_OF_RANK[ranks]
+    return result
 
 
 def from_opcua(status: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -43,7 +44,8 @@ def from_opcua(status: NDArray[np.uint32]) -> NDArray[np.uint8]:
     Good (00) is GOOD, Uncertain (01) SUSPECT, Bad (10) and the reserved (11) FAIL.
     """
     severity = status >> np.uint32(30)
-    return np.array([GOOD, SUSPECT, FAIL, FAIL], dtype=np.uint8)[severity]
+    flags: NDArray[np.uint8] = np.array([GOOD, SUSPECT, FAIL, FAIL], dtype=np.uint8)[severity]
+    return flags
 
 
 def usable(flags: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -57,7 +57,7 @@ def parse_duration(value: object) -> int:
 
 
 def format_duration(ns: int) -> str:
-    """The shortest text that :func:`parse_duration` reads back: ``90_000_000_000`` is ``"1m30s"``."""
+    """The text that :func:`parse_duration` reads back: ``90_000_000_000`` is ``"1m30s"``."""
     if ns == 0:
         return "0s"
     sign, rest, text = ("-", -ns, "") if ns < 0 else ("", ns, "")

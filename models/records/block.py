@@ -43,7 +43,7 @@ class Block:
     q: NDArray[np.uint8]
     #: The protocol's own quality code (OPC UA StatusCode, Modbus exception), or empty: all 0.
     code: NDArray[np.uint32] = field(default_factory=_no_codes)
-    #: One bit per validation test that did not pass (``topologies.steps.validate.TESTS``), or empty.
+    #: One bit per validation test that did not pass (``topologies.steps.validate``), or empty.
     why: NDArray[np.uint32] = field(default_factory=_no_codes)
     #: Values float64 cannot hold, see :mod:`models.records.values`.
     typed: tuple[Typed, ...] = ()

@@ -55,6 +55,8 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
         raise MalformedRecord(f"{what} is not a list of texts")
     if len(set(value)) != len(value):
         raise MalformedRecord(f"{what} names one tag twice")
+    if any(not item or "\0" in item for item in value):
+        raise MalformedRecord(f"{what} holds an empty text or one with a NUL character")
     return tuple(value)
 
 

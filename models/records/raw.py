@@ -213,7 +213,7 @@ class MqttMessage:
 
 
 def encode_mqtt(messages: Sequence[MqttMessage]) -> bytes:
-    """JSON of schema ``raw-mqtt/1``: payloads verbatim, as text, or base64 where they are not UTF-8."""
+    """JSON of schema ``raw-mqtt/1``: payloads verbatim, as text, or base64 if not UTF-8."""
     return columns.dumps({"messages": [_mqtt_entry(message) for message in messages]})
 
 

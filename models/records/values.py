@@ -3,7 +3,7 @@
 A *typed value* is ``(index, kind, value)``: ``i`` an integer beyond ±2**53 (JSON text, since not
 every reader of JSON keeps 64 bits), ``f`` a non-finite number (``"nan"``, ``"inf"``, ``"-inf"``),
 ``s`` text, ``b`` a truth value, ``j`` any other JSON value (arrays, structures).
-In the float column an ``i`` keeps its nearest float, a ``b`` 0.0 or 1.0, ``f`` itself, all others NaN.
+In the float column an ``i`` keeps its nearest float, a ``b`` 0.0 or 1.0, ``f`` itself; others NaN.
 """
 
 from __future__ import annotations

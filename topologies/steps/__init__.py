@@ -1,0 +1,1 @@
+"""The verbs: decode, validate, transform, extract, detect, alarm. One idea a file."""

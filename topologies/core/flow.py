@@ -1,0 +1,143 @@
+"""What flows through the steps of a stage while one record is worked on.
+
+Steps replace what is in a flow; they never write into the arrays they find there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import quality
+from models.records.block import Block
+from models.records.events import Alarm, Anomaly
+from models.records.features import Features
+from models.records.heartbeat import Heartbeat
+from topologies.core.time import KeyTime
+
+#: The lane of samples; the other lanes bear the name of the step that made them.
+READINGS = "readings"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Runs of equal tag in a series. Arrays of shape (groups,)."""
+
+    #: Index into the series' tags.
+    tag: NDArray[np.int32]
+    #: First sample, and one past the last.
+    start: NDArray[np.intp]
+    stop: NDArray[np.intp]
+
+    @property
+    def size(self) -> NDArray[np.intp]:
+        """Samples in each run."""
+        return self.stop - self.start
+
+
+def group(tag: NDArray[np.int32]) -> Groups:
+    """The runs of equal values of an array grouped by tag."""
+    if tag.size == 0:
+        nothing = np.empty(0, np.intp)
+        return Groups(tag, nothing, nothing)
+    if tag[0] == tag[-1]:
+        return Groups(tag[:1], np.zeros(1, np.intp), np.array([tag.size], np.intp))
+    edges = np.flatnonzero(tag[1:] != tag[:-1]) + 1
+    start = np.concatenate(([0], edges))
+    stop = np.concatenate((edges, [tag.size]))
+    return Groups(tag[start], start, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Numbers in time, grouped by tag: what detectors judge. Arrays of shape (n,).
+
+    A view of samples (their values), or of features (one statistic, ``t`` the window's end).
+    """
+
+    asset: str
+    tags: tuple[str, ...]
+    tag: NDArray[np.int32]
+    t: NDArray[np.int64]
+    v: NDArray[np.float64]
+    #: Whether a number counts: usable quality and finite.
+    usable: NDArray[np.bool_]
+    groups: Groups
+
+    def __len__(self) -> int:
+        return int(self.t.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a detector says of each number of a series. Arrays of shape (n,)."""
+
+    detector: str
+    series: Series
+    score: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    #: Over the threshold.
+    active: NDArray[np.bool_]
+    #: False where nothing can be said (bad quality, still learning): conditions stay as they were.
+    judged: NDArray[np.bool_]
+    #: A sentence for one sample; called only for those that are reported.
+    why: Callable[[int], str]
+
+
+@dataclass(slots=True)
+class Flow:
+    """One record on its way. ``block`` is the lane ``readings``."""
+
+    topology: str
+    asset: str
+    event_id: str
+    #: The key's time before and after this record.
+    before: KeyTime
+    time: KeyTime
+    #: Receive time of this record, ns.
+    received: int
+    block: Block
+    heartbeat: Heartbeat | None = None
+    features: dict[str, Features] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+    anomalies: list[Anomaly] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    _series: dict[tuple[str, str], tuple[object, Series]] = field(default_factory=dict)
+
+    def count(self, name: str, amount: int) -> None:
+        """Count something; exported as a metric of the worker."""
+        if amount:
+            self.counts[name] = self.counts.get(name, 0) + amount
+
+    def series(self, lane: str = READINGS, statistic: str = "") -> Series | None:
+        """The samples, or one statistic of a window step's rows, as a series.
+
+        None where the lane holds nothing for this record.
+        """
+        source: Any = self.block if lane == READINGS else self.features.get(lane)
+        if source is None or len(source) == 0:
+            return None
+        known = self._series.get((lane, statistic))
+        if known is not None and known[0] is source:
+            return known[1]
+        series = _of_block(source) if lane == READINGS else _of_features(source, statistic)
+        self._series[lane, statistic] = (source, series)
+        return series
+
+
+def _of_block(block: Block) -> Series:
+    usable = quality.usable(block.q) & np.isfinite(block.v)
+    return Series(block.asset, block.tags, block.tag, block.t, block.v, usable, group(block.tag))
+
+
+def _of_features(features: Features, statistic: str) -> Series:
+    order = np.argsort(features.tag, kind="stable")
+    tag, v = features.tag[order], features.stats[statistic][order]
+    return Series(
+        features.asset, features.tags, tag, features.end[order], v, np.isfinite(v), group(tag)
+    )

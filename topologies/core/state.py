@@ -1,0 +1,268 @@
+"""State of one key: compact bytes under each step's own name, written once a record.
+
+Shells give a :class:`State`; a record works on an :class:`Overlay` of it that is applied whole or
+thrown away; each step sees a :class:`Memory`, which is the part of it under the step's name; most
+steps keep a :class:`Table` in it, which holds numbers per tag.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from models.errors import RecordTooLarge, StepError
+
+#: Largest state value, bytes: changelog records stay far below Kafka's 1 MB.
+CHUNK = 256 * 1024
+
+
+class State(Protocol):
+    """What a shell keeps for one key. Values are never empty and never 8 bytes long."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+
+    def set(self, key: str, value: bytes) -> None:
+        """Keep a value."""
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+
+
+class DictState:
+    """A state in a dict: for the driver, replays and tests."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: dict[str, bytes] | None = None) -> None:
+        self.values = {} if values is None else values
+
+    def get(self, key: str) -> bytes | None:
+        return self.values.get(key)
+
+    def set(self, key: str, value: bytes) -> None:
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class Overlay:
+    """Writes of one record, held back until the record has succeeded in every step."""
+
+    __slots__ = ("_state", "_writes")
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._writes: dict[str, bytes | None] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """The value as this record sees it."""
+        if key in self._writes:
+            return self._writes[key]
+        return self._state.get(key)
+
+    def set(self, key: str, value: bytes) -> None:
+        """Write a value; raises RecordTooLarge where Kafka could not take it."""
+        if len(value) > CHUNK:
+            raise RecordTooLarge(f"state {key!r} would be {len(value)} bytes, at most {CHUNK}")
+        self._writes[key] = value
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+        self._writes[key] = None
+
+    def apply(self) -> None:
+        """Make the writes real."""
+        for key, value in self._writes.items():
+            if value is None:
+                self._state.delete(key)
+            else:
+                self._state.set(key, value)
+
+
+class Memory:
+    """What one step remembers of one key, under its own name."""
+
+    __slots__ = ("_overlay", "_step")
+
+    def __init__(self, overlay: Overlay, step: str) -> None:
+        self._overlay, self._step = overlay, step
+
+    def get(self, name: str = "") -> bytes | None:
+        """Bytes kept under a name of the step's own."""
+        return self._overlay.get(f"{self._step}/{name}")
+
+    def put(self, value: bytes, name: str = "") -> None:
+        """Keep bytes. They begin with a format byte and are not 8 bytes long (see State)."""
+        self._overlay.set(f"{self._step}/{name}", value)
+
+    def drop(self, name: str = "") -> None:
+        """Forget bytes."""
+        self._overlay.delete(f"{self._step}/{name}")
+
+    def table(self, columns: Columns) -> Table:
+        """The step's table as it was saved last; empty at first."""
+        return Table.load(self, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One number (or ``width`` numbers) per tag, and what a new tag starts with."""
+
+    dtype: DTypeLike
+    initial: float | int = 0
+    width: int = 0
+
+
+class Columns:
+    """The columns of a table, with the version of their layout."""
+
+    __slots__ = ("items", "per_chunk", "version")
+
+    def __init__(self, version: int, **columns: Column) -> None:
+        self.version = version
+        self.items = tuple(
+            (name, np.dtype(column.dtype), column.initial, column.width)
+            for name, column in columns.items()
+        )
+        row = sum(dtype.itemsize * max(width, 1) for _, dtype, _, width in self.items)
+        self.per_chunk = max(1, (CHUNK - 4096) // (row + 64))
+
+
+#: Format, layout version, padding after the names, rows here, chunks in all, bytes of names.
+_HEAD = struct.Struct("<BBHIII")
+_FORMAT = 1
+
+
+class Table:
+    """Numbers per tag. Arrays are the table's own: steps write to them and call :meth:`save`.
+
+    Stored in chunks of a range of rows, so that no value grows past :data:`CHUNK`; a chunk that
+    did not change is not written. Rows are in the order in which their tags were first seen.
+    """
+
+    __slots__ = ("_columns", "_loaded", "_memory", "_names", "arrays", "tags")
+
+    def __init__(
+        self, memory: Memory, columns: Columns, names: bytes, arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        self._memory, self._columns, self._names = memory, columns, names
+        self.tags = _names(names)[0]
+        self.arrays = arrays
+        self._loaded: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __getitem__(self, column: str) -> NDArray[Any]:
+        """The column's array, shape (rows,) or (rows, width); may be written to."""
+        return self.arrays[column]
+
+    @classmethod
+    def load(cls, memory: Memory, columns: Columns) -> Table:
+        """Read all chunks; raises StepError where they are of another layout."""
+        data = memory.get("0")
+        if data is None:
+            arrays = {
+                name: np.empty((0, width) if width else 0, dtype)
+                for name, dtype, _, width in columns.items
+            }
+            return cls(memory, columns, b"", arrays)
+        chunks, names, parts = [data], [], []
+        count = _HEAD.unpack_from(data)[4]
+        for number in range(1, count):
+            more = memory.get(str(number))
+            if more is None:
+                raise StepError(f"state chunk {number} of {count} is missing")
+            chunks.append(more)
+        for chunk in chunks:
+            name, arrays = _read(chunk, columns)
+            names.append(name)
+            parts.append(arrays)
+        if count > 1:
+            arrays = {
+                name: np.concatenate([part[name] for part in parts]) for name, *_ in columns.items
+            }
+        table = cls(memory, columns, b"\0".join(names), arrays)
+        table._loaded = chunks
+        return table
+
+    def rows(self, tags: tuple[str, ...]) -> NDArray[np.intp]:
+        """The row of each tag, shape (len(tags),); tags not seen before get new rows."""
+        found, missing = _lookup(self._names, tags)
+        if missing:
+            self._grow(missing)
+            found, _ = _lookup(self._names, tags)
+        return found
+
+    def _grow(self, tags: tuple[str, ...]) -> None:
+        more = "\0".join(tags).encode()
+        self._names = self._names + b"\0" + more if self._names else more
+        self.tags = _names(self._names)[0]
+        for name, dtype, initial, width in self._columns.items:
+            new = np.full((len(tags), width) if width else len(tags), initial, dtype)
+            self.arrays[name] = np.concatenate([self.arrays[name], new])
+
+    def save(self) -> None:
+        """Write the chunks that changed."""
+        columns, size = self._columns, len(self.tags)
+        if not size:
+            return
+        per = columns.per_chunk
+        count = -(-size // per)
+        for number in range(count):
+            low, high = number * per, min((number + 1) * per, size)
+            if count == 1:
+                names = self._names
+                parts = [self.arrays[name].tobytes() for name, *_ in columns.items]
+            else:
+                names = "\0".join(self.tags[low:high]).encode()
+                parts = [self.arrays[name][low:high].tobytes() for name, *_ in columns.items]
+            pad = -(_HEAD.size + len(names)) % 8
+            head = _HEAD.pack(_FORMAT, columns.version, pad, high - low, count, len(names))
+            data = b"".join((head, names, bytes(pad), *parts))
+            if number >= len(self._loaded) or self._loaded[number] != data:
+                self._memory.put(data, str(number))
+
+
+def _read(data: bytes, columns: Columns) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    form, version, pad, rows, _, length = _HEAD.unpack_from(data)
+    if form != _FORMAT or version != columns.version:
+        raise StepError(
+            f"state has layout {form}.{version}, this code reads {_FORMAT}.{columns.version}"
+        )
+    place = _HEAD.size
+    names = data[place : place + length]
+    place += length + pad
+    buffer = bytearray(data)
+    arrays = {}
+    for name, dtype, _, width in columns.items:
+        size = rows * (width or 1)
+        array = np.frombuffer(buffer, dtype, size, place)
+        arrays[name] = array.reshape(rows, width) if width else array
+        place += size * dtype.itemsize
+    if place != len(data):
+        raise StepError(f"state has {len(data)} bytes, its layout says {place}")
+    return names, arrays
+
+
+@lru_cache(maxsize=4096)
+def _names(names: bytes) -> tuple[tuple[str, ...], Mapping[str, int]]:
+    tags = tuple(names.decode().split("\0")) if names else ()
+    return tags, {tag: row for row, tag in enumerate(tags)}
+
+
+@lru_cache(maxsize=16384)
+def _lookup(names: bytes, tags: tuple[str, ...]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    index = _names(names)[1]
+    missing = tuple(tag for tag in tags if tag not in index)
+    rows = np.array([index.get(tag, -1) for tag in tags], dtype=np.intp)
+    rows.flags.writeable = False
+    return rows, missing

@@ -1,0 +1,99 @@
+"""The contract of a step: a declared value that binds to a function.
+
+A step is a frozen Pydantic model; its fields are its parameters, and their descriptions are its
+documentation. ``bind`` looks up once what it needs of the catalogue and gives the function that is
+called for every record. That function depends on its arguments alone: no clock, no network, no
+randomness without a seed, nothing remembered but through ``memory``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.catalogue import Knowledge
+from models.records.block import Block
+from topologies.core.flow import READINGS, Flow
+from topologies.core.record import Record
+from topologies.core.state import Memory
+
+#: What a bound step is. It replaces parts of the flow and may write its memory.
+Bound = Callable[[Flow, Memory], None]
+#: What a bound decoder is. It raises MalformedRecord; samples come in arrival order.
+BoundDecoder = Callable[[Record, str], Block]
+
+ErrorPolicy = Literal["dead-letter", "skip", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may look at when it is bound."""
+
+    topology: str
+    version: int
+    knowledge: Knowledge
+    max_future_skew: int
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    #: Its name in configuration, documentation and pictures.
+    kind: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "name" not in given and "name" in cls.model_fields:
+            return {**given, "name": cls.kind}
+        return given
+
+
+class Decoder(_Declared):
+    """Turns the raw records of one input into blocks."""
+
+    def bind(self, context: Context) -> BoundDecoder:
+        """The function ``(record, asset) -> block``."""
+        raise NotImplementedError
+
+    @property
+    def summary(self) -> str:
+        """A few words for pictures."""
+        return self.kind
+
+
+class Step(_Declared):
+    """One verb of a topology."""
+
+    name: str = Field(
+        "",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Unique in the topology; its state is kept under it (default: its kind)",
+    )
+    on_error: ErrorPolicy = Field(
+        "dead-letter",
+        description="What a record does that fails here: dead-letter, skip (counted) or fail",
+    )
+
+    #: Lane kinds it reads and makes: "readings", "features", "scores", "anomalies", "alarms".
+    reads: ClassVar[str] = READINGS
+    makes: ClassVar[str] = READINGS
+    #: Version of what it keeps in state; 0: it keeps nothing.
+    state_version: ClassVar[int] = 0
+
+    def bind(self, context: Context) -> Bound:
+        """The function that is called for every record."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> str:
+        """The lane it reads: ``readings``, or the name of the step that makes it."""
+        return str(getattr(self, "of", READINGS))
+
+    @property
+    def summary(self) -> str:
+        """A few words for pictures: the parameters that matter most."""
+        return ""

@@ -1,0 +1,113 @@
+"""What a key knows of time, and how samples enter it.
+
+The time of a key is the newest event time it has seen, or been told by a heartbeat. It only moves
+forward, and no sample from the future moves it. Lateness is judged sample by sample in arrival
+order, so it does not depend on how samples were split into records.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.records.block import Block
+from models.records.heartbeat import Heartbeat, State
+from models.time import MAX_NS, NEVER
+from topologies.core.state import Memory
+
+_LAYOUT = struct.Struct("<BBxxxxxxqqqq")
+_FORMAT = 1
+_STATES = tuple(State)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTime:
+    """The time of one key in one input. All in ns; NEVER where nothing was seen yet."""
+
+    #: Time of the key: newest event time, or what a heartbeat moved it to.
+    now: int = NEVER
+    #: Newest event time of data alone.
+    data: int = NEVER
+    #: Receive time of the newest data.
+    heard: int = NEVER
+    #: Receive time since when the connector has been in ``state``.
+    since: int = NEVER
+    state: State = State.ALIVE
+
+    @classmethod
+    def load(cls, memory: Memory) -> KeyTime:
+        """As it was saved last."""
+        data = memory.get()
+        if data is None:
+            return cls()
+        _, state, now, newest, heard, since = _LAYOUT.unpack(data)
+        return cls(now, newest, heard, since, _STATES[state])
+
+    def save(self, memory: Memory) -> None:
+        """Keep it."""
+        memory.put(
+            _LAYOUT.pack(
+                _FORMAT, _STATES.index(self.state), self.now, self.data, self.heard, self.since
+            )
+        )
+
+    def beat(self, heartbeat: Heartbeat, skew: int) -> KeyTime:
+        """After a heartbeat. ``alive`` moves time on by as long as the source has been silent.
+
+        The silence is added to the newest data's own event time, because only the data says what
+        time it is at the source (a replayed recording is years back).
+        """
+        since = self.since if heartbeat.state == self.state else heartbeat.received
+        now = self.now
+        if (
+            heartbeat.state is State.ALIVE
+            and heartbeat.elapsed is not None
+            and self.data != NEVER
+            and heartbeat.elapsed >= 0
+        ):
+            limit = max(self.data, heartbeat.received + skew)
+            now = max(now, min(self.data + heartbeat.elapsed, limit, MAX_NS))
+        return replace(self, now=now, since=since, state=heartbeat.state)
+
+
+def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
+    """A decoded block, in arrival order, as stages work on it; and the key's time after it.
+
+    Samples are grouped by tag, in arrival order within each; ``clock`` is the key's time just
+    before each sample, ``arrival`` its place in arrival order. A sample more than ``skew`` ns
+    ahead of its receive time moves nothing (``validate`` flags it).
+    """
+    size = len(block)
+    if size == 0:
+        return block, replace(time, heard=max(time.heard, block.received))
+    t = block.t
+    horizon = block.received + skew
+    newest = int(t.max())
+    moving = t
+    if newest > horizon:
+        moving = np.where(t > horizon, NEVER, t)
+        newest = int(moving.max())
+    clock = np.empty(size, dtype=np.int64)
+    clock[0] = time.now
+    np.maximum.accumulate(moving[:-1], out=clock[1:])
+    if time.now != NEVER:
+        np.maximum(clock, time.now, out=clock)
+    block = replace(block, clock=clock, arrival=np.arange(size, dtype=np.int32))
+    if size > 1 and not ascending(block.tag):
+        block = block.take(np.argsort(block.tag, kind="stable"))
+    moved = replace(
+        time,
+        now=max(time.now, newest),
+        data=max(time.data, newest),
+        heard=max(time.heard, block.received),
+        state=State.ALIVE if time.state is State.DISCONNECTED else time.state,
+    )
+    return block, moved
+
+
+def ascending(values: NDArray[np.int32]) -> bool:
+    """Whether values never fall."""
+    return bool((values[1:] >= values[:-1]).all())

@@ -1,0 +1,163 @@
+"""The declaration of a topology: a frozen value. Making one touches nothing outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from models.errors import ConfigError
+from models.time import Duration
+from models.topics import Topics
+from topologies.core.flow import READINGS
+from topologies.core.step import Decoder, Step
+
+NAME = r"^[a-z][a-z0-9_]*$"
+OutputKind = Literal["readings", "features", "anomalies", "alarms"]
+
+
+class Input(BaseModel):
+    """A topic a topology reads, and how. Each input is one stage: one stream of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(
+        description="A protocol ('opcua': topic raw.opcua), or another topology's output"
+        " ('glass.readings')"
+    )
+    decode: SerializeAsAny[Decoder] = Field(description="How its records become blocks")
+    assets: tuple[str, ...] = Field(
+        ("*",), description="Patterns of the assets (keys) taken; others are skipped and counted"
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self.source.replace(".", "_")
+
+    def topic(self, topics: Topics) -> str:
+        """The topic's full name."""
+        return topics.name(self.source) if "." in self.source else topics.raw(self.source)
+
+
+class Output(BaseModel):
+    """What a topology writes, and how long the store keeps it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: OutputKind = Field(description="What is written")
+    name: str = Field("", pattern=NAME, description="Topic <topology>.<name>; default: the kind")
+    of: tuple[str, ...] = Field((), description="Steps whose results go here; default: all")
+    retention: Duration | None = Field(
+        None, description="How long the store keeps documents after they arrived; none: for ever"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "name" not in given:
+            return {**given, "name": given.get("kind", "")}
+        return given
+
+
+class Topology(BaseModel):
+    """Inputs, steps and outputs under one name and version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME, description="Topic prefix, consumer group, collections")
+    version: int = Field(1, ge=1, description="Raised with every change of meaning")
+    title: str = Field("", description="One line for people")
+    inputs: tuple[Input, ...] = Field(min_length=1)
+    steps: tuple[SerializeAsAny[Step], ...] = Field(())
+    outputs: tuple[Output, ...] = Field(min_length=1)
+    max_future_skew: Duration = Field(
+        300_000_000_000, gt=0, description="Samples further ahead than this never move time"
+    )
+    max_record_bytes: int = Field(
+        900_000, ge=1000, le=900_000, description="A larger output record is a dead letter"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Topology:
+        _unique("input", [item.name for item in self.inputs])
+        _unique("output", [output.name for output in self.outputs])
+        _unique("step", [step.name for step in self.steps])
+        known: dict[str, str] = {READINGS: READINGS}
+        for step in self.steps:
+            if step.name in (READINGS, "time"):
+                raise ValueError(f"a step cannot be called {step.name!r}")
+            if step.source not in known:
+                raise ValueError(
+                    f"step {step.name!r} reads {step.source!r}, which no step before it makes;"
+                    f" there are {', '.join(known)}"
+                )
+            if known[step.source] not in step.reads.split("|"):
+                raise ValueError(
+                    f"step {step.name!r} reads {step.reads}, but {step.source!r}"
+                    f" is {known[step.source]}"
+                )
+            if step.makes != READINGS:
+                known[step.name] = step.makes
+        for output in self.outputs:
+            for lane in output.of:
+                if lane not in known:
+                    raise ValueError(f"output {output.name!r} is of {lane!r}, which no step makes")
+        return self
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        """Names of all steps, in order."""
+        return tuple(step.name for step in self.steps)
+
+    def with_overrides(
+        self, overrides: Mapping[str, Mapping[str, Any]], *, file: str = ""
+    ) -> Topology:
+        """The same topology with other parameters: ``{"limits": {"deadband": 2.0}}``.
+
+        Raises ConfigError that names the file, the field, the value and what is allowed.
+        """
+        place = f"topologies.{self.name}.steps"
+        steps = {step.name: step for step in self.steps}
+        for name, fields in overrides.items():
+            if name not in steps:
+                known = ", ".join(steps)
+                raise ConfigError(
+                    f"no such step; there are {known}", file=file, field=f"{place}.{name}"
+                )
+            steps[name] = _override(steps[name], fields, f"{place}.{name}", file)
+        try:
+            values = {name: getattr(self, name) for name in type(self).model_fields}
+            return Topology(**{**values, "steps": tuple(steps.values())})
+        except ValidationError as error:
+            raise ConfigError(error.errors()[0]["msg"], file=file, field=place) from error
+
+
+def _override(step: Step, fields: Mapping[str, Any], place: str, file: str) -> Step:
+    kind = type(step)
+    for name in fields:
+        if name not in kind.model_fields or name == "name":
+            allowed = [field for field in kind.model_fields if field != "name"]
+            close = get_close_matches(name, allowed, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(
+                f"no such field; allowed are {', '.join(allowed)}{hint}",
+                file=file,
+                field=f"{place}.{name}",
+            )
+    try:
+        values = {name: getattr(step, name) for name in kind.model_fields}
+        return kind(**{**values, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (place, *first["loc"]))
+        raise ConfigError(first["msg"], file=file, field=field, value=first["input"]) from error
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what}s are called {name!r}; give one a name of its own")
