@@ -230,7 +230,7 @@ def _decode_key(key: bytes) -> str:
     except UnicodeDecodeError as error:
         raise MalformedRecord(f"the key is not UTF-8: {key[:64]!r}") from error
     if not asset.isprintable() or len(asset) > 512:
-        raise MalformedRecord(f"the key is not printable text of up to 512 characters: {key[:64]!r}")
+        raise MalformedRecord(f"the key is not printable text of 1..512 characters: {key[:48]!r}")
     return asset
 
 

@@ -1,0 +1,250 @@
+"""The test driver: a whole topology in memory, without a broker, with a clock of its own.
+
+    driver = Driver(topology, knowledge)
+    driver.opcua("glass/furnace", [("crown", t0, 1550.0), ("crown", t1, 1551.0)])
+    driver.advance("opcua", "glass/furnace", "10s")       # a heartbeat: windows close
+    driver.crash()                                         # all since the last commit is done again
+    assert driver.features() == [...]
+
+It runs the very functions that workers and replays run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from models.catalogue import Knowledge
+from models.records import block as blocks
+from models.records import deadletter, events, features, headers, heartbeat
+from models.records.block import Block
+from models.records.features import Features
+from models.records.headers import Schema
+from models.records.heartbeat import Heartbeat, State
+from models.records.raw import (
+    ModbusPoll,
+    MqttMessage,
+    OpcUaChange,
+    encode_modbus,
+    encode_mqtt,
+    encode_opcua,
+)
+from models.time import NEVER, NS_PER_MS, parse_duration
+from models.topics import Topics
+from topologies.core.compile import CompiledStage, compile_topology
+from topologies.core.record import DEAD_LETTERS, Emission, Record
+from topologies.core.state import DictState, Memory, Overlay
+from topologies.core.time import KeyTime
+from topologies.core.topology import Topology
+
+#: One OPC UA sample: tag, event time ns, value, and a StatusCode where it is not Good.
+Sample = tuple[str, int, Any] | tuple[str, int, Any, int]
+
+
+class Driver:
+    """Feed records, advance time, crash, and read what came out."""
+
+    def __init__(
+        self, topology: Topology, knowledge: Knowledge | None = None, *, commit_every: int = 1
+    ) -> None:
+        """``commit_every`` records are committed together; ``crash`` undoes what is not."""
+        self.topology = topology
+        self.knowledge = knowledge or Knowledge()
+        self._commit_every = commit_every
+        self._stages = {stage.name: stage for stage in compile_topology(topology).stages}
+        self._states: dict[tuple[str, bytes | None], dict[str, bytes]] = {}
+        self._log: list[tuple[CompiledStage, Record]] = []
+        self._committed = 0
+        self._done: list[Emission] = []
+        self._pending: list[Emission] = []
+        self._touched: dict[tuple[str, bytes | None], dict[str, bytes] | None] = {}
+        self._offsets: dict[str, int] = {}
+        self._received = 0
+        #: Everything counted so far, over all records (not undone by a crash).
+        self.counts: dict[str, int] = {}
+
+    # ------------------------------------------------------------ feeding
+    def raw(
+        self,
+        source: str,
+        key: bytes | None,
+        value: bytes | None,
+        head: Mapping[str, bytes] | None = None,
+        *,
+        timestamp_ms: int = 0,
+    ) -> list[Emission]:
+        """Feed any bytes to the stage of an input; gives what they emitted."""
+        stage = self._stages[source.replace(".", "_")]
+        topic = stage.topic(Topics())
+        offset = self._offsets.get(topic, 0)
+        self._offsets[topic] = offset + 1
+        record = Record(topic, 0, offset, timestamp_ms, key, value, dict(head or {}))
+        self._log.append((stage, record))
+        emitted = self._run(stage, record)
+        if len(self._log) - self._committed >= self._commit_every:
+            self.commit()
+        return emitted
+
+    def record(
+        self, source: str, asset: str, schema: Schema, value: bytes, received: int
+    ) -> list[Emission]:
+        """Feed the bytes of a raw record with the headers that a connector would give it."""
+        self._received = max(self._received, received)
+        head = {headers.SCHEMA: schema.header, headers.CONTENT_TYPE: headers.JSON}
+        stamp = max(0, received // NS_PER_MS)
+        return self.raw(source, asset.encode(), value, head, timestamp_ms=stamp)
+
+    def opcua(
+        self, asset: str, samples: Sequence[Sample], *, received: int | None = None
+    ) -> list[Emission]:
+        """Feed one record of OPC UA data changes, received by default at the newest's time."""
+        changes = [
+            OpcUaChange(s[0], f"ns=2;s={asset}/{s[0]}", s[1], s[1], s[3] if len(s) > 3 else 0, s[2])
+            for s in samples
+        ]
+        received = max(s[1] for s in samples) if received is None else received
+        value = encode_opcua(changes, received)
+        return self.record("opcua", asset, headers.RAW_OPCUA, value, received)
+
+    def modbus(
+        self, asset: str, template: str, polls: Sequence[ModbusPoll], *, received: int | None = None
+    ) -> list[Emission]:
+        """Feed one record of Modbus polls."""
+        received = max(poll.t for poll in polls) if received is None else received
+        value = encode_modbus(template, polls, received)
+        return self.record("modbus", asset, headers.RAW_MODBUS, value, received)
+
+    def mqtt(self, asset: str, topic: str, payload: Any, *, received: int) -> list[Emission]:
+        """Feed one MQTT message; a payload that is not bytes is sent as JSON."""
+        body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+        value = encode_mqtt([MqttMessage(topic, body, received, 1)])
+        return self.record("mqtt", asset, headers.RAW_MQTT, value, received)
+
+    def block(self, source: str, block: Block) -> list[Emission]:
+        """Feed another topology's readings."""
+        value = blocks.encode(block)
+        return self.record(source, block.asset, headers.BLOCK, value, block.received)
+
+    def heartbeat(
+        self,
+        source: str,
+        asset: str,
+        state: State | str = State.ALIVE,
+        *,
+        elapsed: int | str | None = None,
+        received: int | None = None,
+    ) -> list[Emission]:
+        """Feed a heartbeat: ``elapsed`` is how long the connector has heard nothing."""
+        silence = None if elapsed is None else parse_duration(elapsed)
+        time = self.time(source, asset)
+        if received is None:
+            received = max(self._received, (time.heard if time.heard != NEVER else 0))
+            received += silence or 0
+        beat = Heartbeat(asset, State(state), max(received, 0), received, silence)
+        return self.record(source, asset, headers.HEARTBEAT, heartbeat.encode(beat), received)
+
+    def advance(self, source: str, asset: str, by: int | str) -> list[Emission]:
+        """Move an asset's time to ``by`` after its newest data, with an ``alive`` heartbeat."""
+        return self.heartbeat(source, asset, State.ALIVE, elapsed=parse_duration(by))
+
+    # ------------------------------------------------------------ failing
+    def commit(self) -> None:
+        """Make outputs and state so far last over a crash."""
+        self._committed = len(self._log)
+        self._done.extend(self._pending)
+        self._pending.clear()
+        self._touched.clear()
+
+    def crash(self) -> None:
+        """Lose everything since the last commit, start anew and do it again."""
+        for place, before in self._touched.items():
+            if before is None:
+                self._states.pop(place, None)
+            else:
+                self._states[place] = before
+        self._touched.clear()
+        self._pending.clear()
+        compiled = compile_topology(self.topology)
+        self._stages = {stage.name: stage for stage in compiled.stages}
+        for stage, record in self._log[self._committed :]:
+            self._run(self._stages[stage.name], record)
+
+    def _run(self, stage: CompiledStage, record: Record) -> list[Emission]:
+        place = (stage.name, record.key)
+        values = self._states.setdefault(place, {})
+        if place not in self._touched:
+            self._touched[place] = dict(values)
+        emissions, counts = stage(record, DictState(values), self.knowledge)
+        self._pending.extend(emissions)
+        for name, amount in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + amount
+        return emissions
+
+    # ------------------------------------------------------------ reading
+    @property
+    def emissions(self) -> list[Emission]:
+        """Everything emitted, in order, committed or not."""
+        return self._done + self._pending
+
+    def output(self, name: str) -> list[Emission]:
+        """Everything emitted to one output."""
+        return [emission for emission in self.emissions if emission.output == name]
+
+    def blocks(self, output: str = "readings") -> list[Block]:
+        """The blocks of readings."""
+        return [blocks.decode(emission.value) for emission in self.output(output)]
+
+    def readings(self, output: str = "readings") -> list[tuple[str, str, int, Any, int]]:
+        """Every sample as (asset, tag, t, value, quality)."""
+        return [
+            (block.asset, block.tags[tag], t, value, q)
+            for block in self.blocks(output)
+            for tag, t, value, q in zip(
+                block.tag.tolist(), block.t.tolist(), block.exact(), block.q.tolist(), strict=True
+            )
+        ]
+
+    def feature_records(self, output: str = "features") -> list[Features]:
+        """The features records."""
+        return [features.decode(emission.value) for emission in self.output(output)]
+
+    def features(self, output: str = "features") -> list[dict[str, Any]]:
+        """Every closed window as a dict: asset, window, tag, start, end, count, bad, statistics."""
+        return [row for record in self.feature_records(output) for row in _rows(record)]
+
+    def anomalies(self, output: str = "anomalies") -> list[events.Anomaly]:
+        """Every revision of every anomaly."""
+        return [events.decode(events.Anomaly, emission.value) for emission in self.output(output)]
+
+    def alarms(self, output: str = "alarms") -> list[events.Alarm]:
+        """Every revision of every alarm."""
+        return [events.decode(events.Alarm, emission.value) for emission in self.output(output)]
+
+    def dead_letters(self) -> list[deadletter.DeadLetter]:
+        """Every record that could not be processed."""
+        return [deadletter.decode(emission.value) for emission in self.output(DEAD_LETTERS)]
+
+    def state(self, source: str, asset: str) -> Mapping[str, bytes]:
+        """What is kept for an asset: bytes by ``<step>/<name>``."""
+        return dict(self._states.get((source.replace(".", "_"), asset.encode()), {}))
+
+    def time(self, source: str, asset: str) -> KeyTime:
+        """What is known of an asset's time."""
+        values = dict(self.state(source, asset))
+        return KeyTime.load(Memory(Overlay(DictState(values)), "time"))
+
+
+def _rows(record: Features) -> Iterator[dict[str, Any]]:
+    for row in range(len(record)):
+        yield {
+            "asset": record.asset,
+            "window": record.window,
+            "tag": record.tags[record.tag[row]],
+            "start": int(record.start[row]),
+            "end": int(record.end[row]),
+            "count": int(record.count[row]),
+            "bad": int(record.bad[row]),
+            **{name: float(column[row]) for name, column in record.stats.items()},
+        }
