@@ -18,12 +18,9 @@ help:
 
 venv: $(STAMP)
 
-# The first Python in 3.11 ... 3.13, the versions that all locked wheels exist for; else a newer one.
-FIND_PYTHON = for newest in 13 99; do \
-    for name in python3 python3.13 python3.12 python3.11; do \
-      if $$name -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$newest))" \
-          2>/dev/null; then echo $$name; exit 0; fi; \
-    done; \
+FIND_PYTHON = for name in python3 python3.13 python3.12 python3.11; do \
+    if $$name -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; \
+      then echo $$name; break; fi; \
   done
 
 $(STAMP): requirements.lock pyproject.toml
@@ -38,7 +35,7 @@ $(STAMP): requirements.lock pyproject.toml
 	fi; \
 	echo "==> creating $(VENV) with $$($$python --version)"; \
 	$$python -m venv --clear $(VENV)
-	@echo "==> installing the locked dependencies (once, some 150 MB)"
+	@echo "==> installing the locked dependencies (once; a minute or two)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -63,12 +63,18 @@ def read_lock(lock: Path = LOCK) -> list[Jar]:
     return jars
 
 
-def kafka_classpath(progress: Callable[[str], None] = lambda _: None) -> list[Path]:
+def kafka_classpath(
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    lock_file: Path = LOCK,
+    remotes: dict[str, str] | None = None,
+) -> list[Path]:
     """The jars of Kafka on this machine, fetched from Maven Central if they are not here yet.
 
+    ``remotes`` (name to address) replaces Maven Central and the repositories of jgo's settings.
     Raises `StackError` when a file cannot be fetched or is not the locked one.
     """
-    jars = read_lock()
+    jars = read_lock(lock_file)
     folder = cache_root() / f"kafka-{KAFKA_VERSION}"
     if not _missing(folder, jars):
         return [folder / jar.filename for jar in jars]
@@ -79,7 +85,7 @@ def kafka_classpath(progress: Callable[[str], None] = lambda _: None) -> list[Pa
         if missing:
             megabytes = sum(jar.size for jar in missing) / 1e6
             progress(f"fetching Apache Kafka {KAFKA_VERSION}: {megabytes:.0f} MB, once")
-            _fetch_all(missing, folder, progress)
+            _fetch_all(missing, folder, remotes or _remotes(), progress)
     return [folder / jar.filename for jar in jars]
 
 
@@ -93,12 +99,22 @@ def _missing(folder: Path, jars: list[Jar]) -> list[Jar]:
     ]
 
 
-def _fetch_all(jars: list[Jar], folder: Path, progress: Callable[[str], None]) -> None:
+def _remotes() -> dict[str, str]:
+    """Maven Central and the repositories that the user named in jgo's settings."""
+    from jgo.config import GlobalSettings
+    from jgo.constants import MAVEN_CENTRAL_URL
+
+    return {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
+
+
+def _fetch_all(
+    jars: list[Jar], folder: Path, remotes: dict[str, str], progress: Callable[[str], None]
+) -> None:
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch,
         ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool,
     ):
-        fetches = [pool.submit(_fetch, jar, Path(scratch), folder) for jar in jars]
+        fetches = [pool.submit(_fetch, jar, Path(scratch), folder, remotes) for jar in jars]
         try:
             for number, fetch in enumerate(as_completed(fetches), 1):
                 fetch.result()
@@ -108,14 +124,11 @@ def _fetch_all(jars: list[Jar], folder: Path, progress: Callable[[str], None]) -
             raise
 
 
-def _fetch(jar: Jar, scratch: Path, folder: Path) -> None:
+def _fetch(jar: Jar, scratch: Path, folder: Path, remotes: dict[str, str]) -> None:
     """Fetch one jar by jgo into a scratch repository, verify it, and move it into place."""
     import stamina
-    from jgo.config import GlobalSettings
-    from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
 
-    remotes = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
     attempts = iter(range(_ATTEMPTS))
 
     @stamina.retry(on=Exception, attempts=_ATTEMPTS, wait_initial=0.5, timeout=None)
@@ -129,7 +142,7 @@ def _fetch(jar: Jar, scratch: Path, folder: Path) -> None:
         path: Path = component.artifact().resolve()
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != jar.sha256:
-            raise StackError(f"SHA-256 is {found}, {LOCK.name} says {jar.sha256}")
+            raise StackError(f"its SHA-256 is {found}, locked is {jar.sha256}")
         return path
 
     try:
