@@ -108,13 +108,18 @@ class MqttSpeaker(Speaker):
             self._idle.clear()
 
     async def drain(self) -> None:
+        await self._settle(self._patience)
+
+    async def _settle(self, patience: int) -> None:
         for asset in self._assets.values():
             await self._flush(asset)
         try:
-            await asyncio.wait_for(self._idle.wait(), self._patience / SECOND)
+            await asyncio.wait_for(self._idle.wait(), patience / SECOND)
         except TimeoutError:
             self.overrun += len(self._pending)
 
     async def stop(self) -> None:
+        if self._connected.is_set():
+            await self._settle(min(self._patience, 2 * SECOND))
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 from asyncua import ua
-from asyncua.server.server import Server
 from asyncua.server.internal_subscription import InternalSubscription
+from asyncua.server.server import Server
 from asyncua.ua.status_codes import StatusCodes
 
 from connectors.simulators.config import OpcUaAsset, OpcUaSimulator

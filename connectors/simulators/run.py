@@ -27,9 +27,6 @@ from connectors.simulators.config import (
 )
 from connectors.simulators.control import listen_stdin, listen_tcp
 from connectors.simulators.journal import Journal
-from connectors.simulators.modbus import ModbusSpeaker
-from connectors.simulators.mqtt import MqttSpeaker
-from connectors.simulators.opcua import OpcUaSpeaker
 from connectors.simulators.player import AnySimulator, Player, Speaker
 from connectors.simulators.trace import read_trace
 
@@ -65,12 +62,19 @@ def with_trace(simulator: AnySimulator, trace: Trace, **fields: Any) -> AnySimul
 
 
 def _speaker(simulator: AnySimulator, journal: Journal, trace_tags: list[str]) -> Speaker:
+    # each protocol's library is loaded only by those that speak it: asyncua alone takes seconds
     match simulator:
         case OpcUaSimulator():
+            from connectors.simulators.opcua import OpcUaSpeaker
+
             return OpcUaSpeaker(simulator, journal, trace_tags)
         case ModbusSimulator():
+            from connectors.simulators.modbus import ModbusSpeaker
+
             return ModbusSpeaker(simulator, journal, trace_tags)
         case MqttSimulator():
+            from connectors.simulators.mqtt import MqttSpeaker
+
             return MqttSpeaker(simulator, journal, trace_tags)
 
 

@@ -229,11 +229,11 @@ class AssetSignals:
         for tag in self._order:
             signal = self._tags[tag]
             value = self._generators[tag].step(t, dt, row)
-            if signal.gate is not None:
-                value *= row[signal.gate]
             if signal.low is not None:
                 value = max(value, signal.low)
             if signal.high is not None:
                 value = min(value, signal.high)
+            if signal.gate is not None:
+                value *= row[signal.gate]
             row[tag] = value if signal.decimals is None else round(value, signal.decimals)
         return {tag: row[tag] for tag in self._tags}
