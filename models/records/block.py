@@ -139,21 +139,16 @@ def decode(payload: bytes | None) -> Block:
     """The block of a record's bytes; raises MalformedRecord with the reason."""
     record = columns.loads(payload, WHAT)
     asset = columns.field(record, "asset", str, WHAT)
-    received = columns.field(record, "received", int, WHAT)
+    received = columns.time(record, "received", WHAT)
     tags = columns.strings(record.get("tags"), "block: 'tags'")
-    tag = columns.integers(record.get("tag"), "block: 'tag'", 0, max(len(tags) - 1, 0))
+    tag = columns.indexes(record.get("tag"), "block: 'tag'", len(tags))
     size = int(tag.size)
-    if size and not tags:
-        raise MalformedRecord("block: samples but no tags")
     t = columns.integers(record.get("t"), "block: 't'")
     typed = values.read_typed(record.get("typed"), size)
-    v = values.read_floats(record.get("v"), (), "block: 'v'")
-    columns.same_length(size, WHAT, t=t, v=v)
-    for index, kind, value in typed:
-        if kind == "f":
-            v[index] = float(value)
+    v = values.read_floats(record.get("v"), typed, size, "block: 'v'")
+    columns.same_length(size, WHAT, t=t)
     try:
-        q = quality.as_flags(columns.integers(record.get("q"), "block: 'q'", 0, 255))
+        q = quality.as_flags(columns.bounded(record.get("q"), "block: 'q'", 0, 255, np.uint8))
     except ValueError as error:
         raise MalformedRecord(f"block: 'q': {error}") from error
     code = _codes(record, "code")
@@ -162,11 +157,11 @@ def decode(payload: bytes | None) -> Block:
     for name, column in (("code", code), ("why", why)):
         if column.size:
             columns.same_length(size, WHAT, **{name: column})
-    return Block(asset, tags, tag.astype(np.int32), t, v, q, code, why, typed, received)
+    return Block(asset, tags, tag, t, v, q, code, why, typed, received)
 
 
 def _codes(record: dict[str, Any], name: str) -> NDArray[np.uint32]:
     given = record.get(name)
     if given is None:
         return _no_codes()
-    return columns.integers(given, f"block: {name!r}", 0, 2**32 - 1).astype(np.uint32)
+    return columns.bounded(given, f"block: {name!r}", 0, 2**32 - 1, np.uint32)

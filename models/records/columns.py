@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from models.errors import MalformedRecord
 
 Ints = NDArray[np.int64]
+
+LAST_NS = 2**63 - 1
+_INT = {int}
 
 JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -37,16 +40,22 @@ def field(record: dict[str, Any], name: str, kind: type, what: str) -> Any:
     """A required field of one exact type (a bool is no int)."""
     value = record.get(name)
     if type(value) is not kind:
-        raise MalformedRecord(f"{what}: {name!r} is not {kind.__name__} (got {value!r:.80})")
+        raise MalformedRecord(f"{what}: {name!r} is not {kind.__name__} (got {shown(value)})")
     return value
 
 
-def optional_int(record: dict[str, Any], name: str, what: str) -> int | None:
-    """An integer field that may be absent or null."""
-    value = record.get(name)
-    if value is not None and type(value) is not int:
-        raise MalformedRecord(f"{what}: {name!r} is not an integer (got {value!r:.80})")
-    return value
+def time(record: dict[str, Any], name: str, what: str) -> int:
+    """A required time in ns that fits into int64."""
+    value = field(record, name, int, what)
+    if not -LAST_NS <= value <= LAST_NS:
+        raise MalformedRecord(f"{what}: {name!r} is beyond 64 bits (got {shown(value)})")
+    return int(value)
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: never long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def strings(value: Any, what: str) -> tuple[str, ...]:
@@ -60,20 +69,37 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def integers(value: Any, what: str, low: int = -(2**63) + 1, high: int = 2**63 - 1) -> Ints:
-    """An int64 column of a JSON list, each in ``low..high``."""
-    if not isinstance(value, list):
-        raise MalformedRecord(f"{what} is not a list")
-    kinds = set(map(type, value))
-    if not kinds <= {int}:
-        raise MalformedRecord(f"{what} holds something that is no integer")
+def integers(value: Any, what: str) -> Ints:
+    """An int64 column of a JSON list."""
     try:
-        array = np.array(value, dtype=np.int64)
+        return np.array(_all_integers(value, what), dtype=np.int64)
     except OverflowError as error:
         raise MalformedRecord(f"{what} holds an integer beyond 64 bits") from error
-    if array.size and (array.min() < low or array.max() > high):
+
+
+def bounded(value: Any, what: str, low: int, high: int, dtype: DTypeLike) -> NDArray[Any]:
+    """A column of a JSON list of integers in ``low..high``, which ``dtype`` holds."""
+    numbers = _all_integers(value, what)
+    # On lists of this size Python's min and max cost half of numpy's.
+    if numbers and (min(numbers) < low or max(numbers) > high):
         raise MalformedRecord(f"{what} holds a value outside {low}..{high}")
-    return array
+    return np.array(numbers, dtype=dtype)
+
+
+def indexes(value: Any, what: str, size: int) -> NDArray[np.int32]:
+    """A column of indexes into a list of ``size`` entries."""
+    if value and not size:
+        raise MalformedRecord(f"{what} refers to an empty list")
+    return bounded(value, what, 0, max(size - 1, 0), np.int32)
+
+
+def _all_integers(value: Any, what: str) -> list[int]:
+    if type(value) is not list:
+        raise MalformedRecord(f"{what} is not a list")
+    kinds = set(map(type, value))
+    if not kinds <= _INT:
+        raise MalformedRecord(f"{what} holds something that is no integer")
+    return value
 
 
 def same_length(size: int, what: str, **columns: NDArray[Any] | None) -> None:

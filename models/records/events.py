@@ -97,7 +97,8 @@ def decode(kind: type[Event], payload: bytes | None) -> Event:
             continue
         value = record.get(name)
         if type(value) not in _KINDS[annotation]:
-            raise MalformedRecord(f"{what}: {name!r} is not {annotation} (got {value!r:.80})")
+            given = columns.shown(value)
+            raise MalformedRecord(f"{what}: {name!r} is not {annotation} (got {given})")
         fields[name] = float(value) if annotation == "float | None" and value is not None else value
     if fields["state"] not in _STATES[kind]:
         raise MalformedRecord(f"{what}: 'state' is {fields['state']!r:.40}")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import MalformedRecord
 from models.records import columns, values
 
 WHAT = "features"
@@ -64,30 +63,29 @@ def decode(payload: bytes | None) -> Features:
     """Raises MalformedRecord with the reason."""
     record = columns.loads(payload, WHAT)
     tags = columns.strings(record.get("tags"), f"{WHAT}: 'tags'")
-    tag = columns.integers(record.get("tag"), f"{WHAT}: 'tag'", 0, max(len(tags) - 1, 0))
+    tag = columns.indexes(record.get("tag"), f"{WHAT}: 'tag'", len(tags))
     size = int(tag.size)
-    if size and not tags:
-        raise MalformedRecord(f"{WHAT}: rows but no tags")
     start, end, count, bad = (
         columns.integers(record.get(name), f"{WHAT}: {name!r}")
         for name in ("start", "end", "count", "bad")
     )
     given = columns.field(record, "stats", dict, WHAT)
     stats = {
-        name: values.read_floats(column, (), f"{WHAT}: {name!r}") for name, column in given.items()
+        name: values.read_floats(column, (), size, f"{WHAT}: {name!r}")
+        for name, column in given.items()
     }
-    columns.same_length(size, WHAT, start=start, end=end, count=count, bad=bad, **stats)
-    partial = columns.integers(record.get("partial", [0] * size), f"{WHAT}: 'partial'", 0, 255)
-    columns.same_length(size, WHAT, partial=partial)
+    given = record.get("partial", [0] * size)
+    partial = columns.bounded(given, f"{WHAT}: 'partial'", 0, 255, np.uint8)
+    columns.same_length(size, WHAT, start=start, end=end, count=count, bad=bad, partial=partial)
     return Features(
         columns.field(record, "asset", str, WHAT),
         columns.field(record, "window", str, WHAT),
         tags,
-        tag.astype(np.int32),
+        tag,
         start,
         end,
         count,
         bad,
         stats,
-        partial.astype(np.uint8),
+        partial,
     )

@@ -30,6 +30,8 @@ class Heartbeat:
     t: int
     #: When it was written, ns.
     received: int
+    #: How long the connector has heard nothing of the asset, ns; None: nothing at all so far.
+    elapsed: int | None = None
 
 
 def encode(heartbeat: Heartbeat) -> bytes:
@@ -40,6 +42,7 @@ def encode(heartbeat: Heartbeat) -> bytes:
             "state": heartbeat.state.value,
             "t": heartbeat.t,
             "received": heartbeat.received,
+            "elapsed": heartbeat.elapsed,
         }
     )
 
@@ -50,9 +53,15 @@ def decode(payload: bytes | None) -> Heartbeat:
     record = columns.loads(payload, what)
     state = columns.field(record, "state", str, what)
     if state not in State:
-        raise MalformedRecord(f"{what}: 'state' is {state!r:.40}, not one of {', '.join(State)}")
-    t = columns.field(record, "t", int, what)
-    received = columns.field(record, "received", int, what)
-    if not (abs(t) < 2**63 and abs(received) < 2**63):
-        raise MalformedRecord(f"{what}: a time is beyond 64 bits")
-    return Heartbeat(columns.field(record, "asset", str, what), State(state), t, received)
+        given, allowed = columns.shown(state), ", ".join(State)
+        raise MalformedRecord(f"{what}: 'state' is {given}, not one of {allowed}")
+    elapsed = record.get("elapsed")
+    if elapsed is not None and columns.time(record, "elapsed", what) < 0:
+        raise MalformedRecord(f"{what}: 'elapsed' is negative ({elapsed})")
+    return Heartbeat(
+        columns.field(record, "asset", str, what),
+        State(state),
+        columns.time(record, "t", what),
+        columns.time(record, "received", what),
+        elapsed,
+    )

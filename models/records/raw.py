@@ -41,16 +41,21 @@ class OpcUaRecord:
     received: int
     tags: tuple[str, ...]
     nodes: tuple[str, ...]
-    tag: NDArray[np.int64]
+    tag: NDArray[np.int32]
     t: NDArray[np.int64]
-    server_t: NDArray[np.int64]
+    #: As it came, not made an array: no step needs it.
+    server_t: list[int]
+    #: Empty where every status is Good (0).
     status: NDArray[np.uint32]
     v: NDArray[np.float64]
     typed: tuple[Typed, ...]
 
 
 def encode_opcua(changes: Sequence[OpcUaChange], received: int) -> bytes:
-    """JSON of schema ``raw-opcua/1``: columns, with the tags and node ids listed once."""
+    """JSON of schema ``raw-opcua/1``: columns, with the tags and node ids listed once.
+
+    ``status`` is left out where all are Good.
+    """
     index: dict[str, int] = {}
     nodes: list[str] = []
     tag: list[int] = []
@@ -68,9 +73,11 @@ def encode_opcua(changes: Sequence[OpcUaChange], received: int) -> bytes:
         "tag": tag,
         "t": [change.t for change in changes],
         "server_t": [change.server_t for change in changes],
-        "status": [change.status for change in changes],
         "v": v,
     }
+    status = [change.status for change in changes]
+    if any(status):
+        record["status"] = status
     if typed:
         record["typed"] = typed
     return columns.dumps(record)
@@ -80,27 +87,30 @@ def decode_opcua(payload: bytes | None) -> OpcUaRecord:
     """Raises MalformedRecord with the reason."""
     what = "raw-opcua"
     record = columns.loads(payload, what)
-    received = columns.field(record, "received", int, what)
-    tags = columns.strings(record.get("tags"), f"{what}: 'tags'")
+    received = columns.time(record, "received", what)
+    tags = columns.strings(record.get("tags"), "raw-opcua: 'tags'")
     nodes = record.get("nodes")
-    if not isinstance(nodes, list) or len(nodes) != len(tags):
-        raise MalformedRecord(f"{what}: 'nodes' does not name one node a tag")
-    tag = columns.integers(record.get("tag"), f"{what}: 'tag'", 0, max(len(tags) - 1, 0))
+    if type(nodes) is not list or len(nodes) != len(tags):
+        raise MalformedRecord("raw-opcua: 'nodes' does not name one node a tag")
+    tag = columns.indexes(record.get("tag"), "raw-opcua: 'tag'", len(tags))
     size = int(tag.size)
-    if size and not tags:
-        raise MalformedRecord(f"{what}: samples but no tags")
-    t = columns.integers(record.get("t"), f"{what}: 't'")
-    server_t = columns.integers(record.get("server_t"), f"{what}: 'server_t'")
-    status = columns.integers(record.get("status"), f"{what}: 'status'", 0, 2**32 - 1)
-    v = values.read_floats(record.get("v"), (), f"{what}: 'v'")
-    columns.same_length(size, what, t=t, server_t=server_t, status=status, v=v)
+    t = columns.integers(record.get("t"), "raw-opcua: 't'")
     typed = values.read_typed(record.get("typed"), size)
-    for index, kind, value in typed:
-        if kind == "f":
-            v[index] = float(value)
-    return OpcUaRecord(
-        received, tags, tuple(map(str, nodes)), tag, t, server_t, status.astype(np.uint32), v, typed
-    )
+    v = values.read_floats(record.get("v"), typed, size, "raw-opcua: 'v'")
+    given = record.get("status")
+    if given is None:
+        status = _NO_STATUS
+    else:
+        status = columns.bounded(given, "raw-opcua: 'status'", 0, 2**32 - 1, np.uint32)
+        columns.same_length(size, what, status=status)
+    columns.same_length(size, what, t=t)
+    server_t = record.get("server_t")
+    if type(server_t) is not list or len(server_t) != size:
+        raise MalformedRecord("raw-opcua: 'server_t' is not a list of one time a sample")
+    return OpcUaRecord(received, tags, tuple(map(str, nodes)), tag, t, server_t, status, v, typed)
+
+
+_NO_STATUS = np.empty(0, dtype=np.uint32)
 
 
 # ---------------------------------------------------------------- Modbus
@@ -163,15 +173,13 @@ def decode_modbus(payload: bytes | None) -> ModbusRecord:
     """Raises MalformedRecord with the reason."""
     what = "raw-modbus"
     record = columns.loads(payload, what)
-    received = columns.field(record, "received", int, what)
+    received = columns.time(record, "received", what)
     template = columns.field(record, "template", str, what)
     polls: list[ModbusPoll] = []
     for poll in columns.field(record, "polls", list, what):
         if not isinstance(poll, dict):
             raise MalformedRecord(f"{what}: a poll is not an object")
-        t = columns.field(poll, "t", int, what)
-        if not values.EXACT * -1024 < t < values.EXACT * 1024:
-            raise MalformedRecord(f"{what}: 't' is beyond 64 bits")
+        t = columns.time(poll, "t", what)
         reads = tuple(map(_modbus_read, columns.field(poll, "reads", list, what)))
         polls.append(ModbusPoll(t, reads))
     return ModbusRecord(received, template, tuple(polls))
@@ -183,13 +191,14 @@ def _modbus_read(entry: Any) -> ModbusRead:
         raise MalformedRecord(f"{what} is not [table, address, registers, exception, count]")
     table, address, registers, exception, count = entry
     if table not in TABLES:
-        raise MalformedRecord(f"{what} is of table {table!r:.40}, not one of {', '.join(TABLES)}")
+        given, allowed = columns.shown(table), ", ".join(TABLES)
+        raise MalformedRecord(f"{what} is of table {given}, not one of {allowed}")
     if type(address) is not int or not 0 <= address <= 65535:
-        raise MalformedRecord(f"{what} has address {address!r:.40}, not 0..65535")
+        raise MalformedRecord(f"{what} has address {columns.shown(address)}, not 0..65535")
     if type(exception) is not int or not 0 <= exception <= 255:
-        raise MalformedRecord(f"{what} has exception {exception!r:.40}, not 0..255")
+        raise MalformedRecord(f"{what} has exception {columns.shown(exception)}, not 0..255")
     if type(count) is not int or not 0 <= count <= 2000:
-        raise MalformedRecord(f"{what} has count {count!r:.40}, not 0..2000")
+        raise MalformedRecord(f"{what} has count {columns.shown(count)}, not 0..2000")
     limit = 1 if table in ("coil", "discrete") else 65535
     if not isinstance(registers, list) or not set(map(type, registers)) <= {int}:
         raise MalformedRecord(f"{what} has registers that are no integers")
@@ -242,9 +251,7 @@ def _mqtt_message(entry: Any, what: str) -> MqttMessage:
     if not isinstance(entry, dict):
         raise MalformedRecord(f"{what}: a message is not an object")
     topic = columns.field(entry, "topic", str, what)
-    received = columns.field(entry, "received", int, what)
-    if not abs(received) < 2**63:
-        raise MalformedRecord(f"{what}: 'received' is beyond 64 bits")
+    received = columns.time(entry, "received", what)
     qos = columns.field(entry, "qos", int, what)
     retain = columns.field(entry, "retain", bool, what)
     if "base64" in entry:

@@ -9,6 +9,7 @@ In the float column an ``i`` keeps its nearest float, a ``b`` 0.0 or 1.0, ``f`` 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ Floats = NDArray[np.float64]
 EXACT = 2**53
 
 KINDS = frozenset("ifsbj")
+_INTEGER = re.compile(r"-?[0-9]{1,400}")
 
 
 def split(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
@@ -88,15 +90,19 @@ def exact(floats: Floats, typed: Sequence[Typed]) -> list[Any]:
     return values
 
 
-def read_floats(values: Any, typed: Sequence[Typed], what: str) -> Floats:
+_NUMBERS = {float, int, type(None)}
+
+
+def read_floats(values: Any, typed: Sequence[Typed], size: int, what: str) -> Floats:
     """The float64 column of a JSON list (null for NaN), with non-finite values put back.
 
-    Raises MalformedRecord where the list holds anything but numbers and nulls.
+    Raises MalformedRecord where the list is not of ``size`` or holds more than numbers and nulls.
     """
-    if not isinstance(values, list):
+    if type(values) is not list:
         raise MalformedRecord(f"{what} is not a list")
-    kinds = set(map(type, values))
-    if not kinds <= {float, int, type(None)}:
+    if len(values) != size:
+        raise MalformedRecord(f"{what} has {len(values)} entries, expected {size}")
+    if not set(map(type, values)) <= _NUMBERS:
         raise MalformedRecord(f"{what} holds something that is no number")
     try:
         floats: Floats = np.array(values, dtype=np.float64)
@@ -125,7 +131,7 @@ def read_typed(entries: Any, size: int) -> tuple[Typed, ...]:
             raise MalformedRecord(f"a typed value is of kind {kind!r}, not one of i, f, s, b, j")
         if kind == "f" and value not in ("nan", "inf", "-inf"):
             raise MalformedRecord(f"a typed float is {value!r}, not 'nan', 'inf' or '-inf'")
-        if kind == "i" and not (isinstance(value, str) and value.lstrip("-").isdigit()):
-            raise MalformedRecord(f"a typed integer is {value!r}")
+        if kind == "i" and not (isinstance(value, str) and _INTEGER.fullmatch(value)):
+            raise MalformedRecord(f"a typed integer is {value!r:.40}, not text of digits")
         result.append((index, kind, value))
     return tuple(result)

@@ -46,10 +46,12 @@ def group(tag: NDArray[np.int32]) -> Groups:
         return Groups(tag, nothing, nothing)
     if tag[0] == tag[-1]:
         return Groups(tag[:1], np.zeros(1, np.intp), np.array([tag.size], np.intp))
-    edges = np.flatnonzero(tag[1:] != tag[:-1]) + 1
-    start = np.concatenate(([0], edges))
-    stop = np.concatenate((edges, [tag.size]))
-    return Groups(tag[start], start, stop)
+    edges = (tag[1:] != tag[:-1]).nonzero()[0]
+    bounds = np.empty(edges.size + 2, np.intp)
+    bounds[0], bounds[-1] = 0, tag.size
+    np.add(edges, 1, out=bounds[1:-1])
+    start = bounds[:-1]
+    return Groups(tag[start], start, bounds[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,29 +86,52 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
         return block, replace(time, heard=max(time.heard, block.received))
     t = block.t
     horizon = block.received + skew
-    newest = int(t.max())
+    newest = int(np.maximum.reduce(t))
     moving = t
     if newest > horizon:
         moving = np.where(t > horizon, NEVER, t)
-        newest = int(moving.max())
+        newest = int(np.maximum.reduce(moving))
     clock = np.empty(size, dtype=np.int64)
     clock[0] = time.now
-    np.maximum.accumulate(moving[:-1], out=clock[1:])
-    if time.now != NEVER:
-        np.maximum(clock, time.now, out=clock)
-    block = replace(block, clock=clock, arrival=np.arange(size, dtype=np.int32))
-    if size > 1 and not ascending(block.tag):
-        block = block.take(np.argsort(block.tag, kind="stable"))
-    moved = replace(
-        time,
-        now=max(time.now, newest),
-        data=max(time.data, newest),
-        heard=max(time.heard, block.received),
-        state=State.ALIVE if time.state is State.DISCONNECTED else time.state,
+    clock[1:] = moving[:-1]
+    np.maximum.accumulate(clock, out=clock)
+    block = _grouped(block, clock, _positions(size))
+    moved = KeyTime(
+        max(time.now, newest),
+        max(time.data, newest),
+        max(time.heard, block.received),
+        time.since,
+        State.ALIVE if time.state is State.DISCONNECTED else time.state,
     )
     return block, moved
 
 
-def ascending(values: NDArray[np.int32]) -> bool:
-    """Whether values never fall."""
-    return bool((values[1:] >= values[:-1]).all())
+def _grouped(block: Block, clock: NDArray[np.int64], arrival: NDArray[np.int32]) -> Block:
+    tag = block.tag
+    if bool(np.logical_and.reduce(tag[1:] >= tag[:-1])):
+        return replace(block, clock=clock, arrival=arrival)
+    order = tag.argsort(kind="stable")
+    if block.typed:
+        return replace(block, clock=clock, arrival=arrival).take(order)
+    # One construction instead of take and replace: this runs for every record.
+    return Block(
+        block.asset,
+        block.tags,
+        tag[order],
+        block.t[order],
+        block.v[order],
+        block.q[order],
+        block.code[order] if block.code.size else block.code,
+        block.why[order] if block.why.size else block.why,
+        (),
+        block.received,
+        clock[order],
+        arrival[order],
+    )
+
+
+@lru_cache(maxsize=4096)
+def _positions(size: int) -> NDArray[np.int32]:
+    positions = np.arange(size, dtype=np.int32)
+    positions.flags.writeable = False
+    return positions
