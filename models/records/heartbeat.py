@@ -20,6 +20,9 @@ class State(StrEnum):
     BACKFILLING = "backfilling"
 
 
+_STATES = frozenset(state.value for state in State)
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """One heartbeat of one asset, on the asset's own raw topic and key."""
@@ -52,7 +55,7 @@ def decode(payload: bytes | None) -> Heartbeat:
     what = "heartbeat"
     record = columns.loads(payload, what)
     state = columns.field(record, "state", str, what)
-    if state not in State:
+    if state not in _STATES:
         given, allowed = columns.shown(state), ", ".join(State)
         raise MalformedRecord(f"{what}: 'state' is {given}, not one of {allowed}")
     elapsed = record.get("elapsed")
