@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,9 +73,9 @@ class ProcessId(BaseModel):
         """The process, if it still lives."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) > 1.0:
-                return None
-            return None if process.status() == psutil.STATUS_ZOMBIE else process
+            same = abs(process.create_time() - self.started) < 1.0
+            # A zombie has ended; who should reap it may never do so (process 1 of a container).
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
@@ -161,11 +162,12 @@ class DataDir:
             children = Running.model_validate_json(text).children
         except (FileNotFoundError, ValidationError):
             children = []
-        left = [process for child in children if (process := child.find()) is not None]
-        _, left = psutil.wait_procs(left, timeout=_LEFTOVER_TIMEOUT_S)
-        for process in left:
-            process.kill()
-        psutil.wait_procs(left, timeout=_LEFTOVER_TIMEOUT_S)
+        for child in _wait_gone(children):
+            if (process := child.find()) is not None:
+                process.kill()
+        if left := _wait_gone(children):
+            pids = ", ".join(str(child.pid) for child in left)
+            raise StackError(f"processes left in {self.path} by a crash cannot be ended: {pids}")
         (self.path / "running.json").unlink(missing_ok=True)
 
     def _clear(self) -> None:
@@ -212,6 +214,14 @@ class DataDir:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path / name)
+
+
+def _wait_gone(children: list[ProcessId]) -> list[ProcessId]:
+    """Wait a bounded time for processes that are not our children; those that still live."""
+    deadline = time.monotonic() + _LEFTOVER_TIMEOUT_S
+    while (left := [child for child in children if child.find()]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
 
 
 def read_running(path: Path) -> Running | None:

@@ -25,7 +25,7 @@ KAFKA_VERSION = "4.3.1"
 ENDPOINTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 LOCK = Path(__file__).with_name("kafka.lock")
 _DOWNLOADS_AT_ONCE = 8
-_ATTEMPTS = 4
+_ATTEMPTS = 3
 _TIMEOUT_S = 60
 
 
@@ -131,7 +131,7 @@ def _fetch(jar: Jar, scratch: Path, folder: Path, remotes: dict[str, str]) -> No
 
     attempts = iter(range(_ATTEMPTS))
 
-    @stamina.retry(on=Exception, attempts=_ATTEMPTS, wait_initial=0.5, timeout=None)
+    @stamina.retry(on=Exception, attempts=_ATTEMPTS, wait_initial=0.2, timeout=None)
     def download() -> Path:
         context = MavenContext(
             repo_cache=scratch / f"{jar.artifact}-{next(attempts)}",
