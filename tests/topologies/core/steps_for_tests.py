@@ -89,7 +89,7 @@ class Shout(Step):
                         f"{self.name}/{flow.asset}/{place}/{t}", 0, flow.topology, self.name,
                         flow.asset, flow.block.tags[flow.block.tag[place]], "raised", "low", t, t,
                         None, v, None, None, "none", "!" * int(self.length * v),
-                    )  # fmt: skip
+                    )
                 )
 
         return shout
