@@ -1,0 +1,21 @@
+"""Everything about Kafka that more than one process needs: settings, client options, topics."""
+
+from app.kafka.clients import (
+    admin_client,
+    client_id,
+    consumer_options,
+    describe,
+    producer_options,
+    wait_for_kafka,
+)
+from app.kafka.settings import KafkaSettings
+
+__all__ = [
+    "KafkaSettings",
+    "admin_client",
+    "client_id",
+    "consumer_options",
+    "describe",
+    "producer_options",
+    "wait_for_kafka",
+]

@@ -1,0 +1,113 @@
+"""What a worker counts of itself: plain numbers, written by its loop and read by the exporter."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+
+from topologies.core import CompiledStage, Emission
+
+
+class Histogram:
+    """Counts by upper bound, in seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+class StageStats:
+    """Of one stage since the process started."""
+
+    __slots__ = ("counts", "emitted", "received", "seconds", "stage")
+
+    def __init__(self, stage: CompiledStage) -> None:
+        self.stage = stage
+        self.received = 0
+        #: Records by output name.
+        self.emitted: dict[str, int] = {}
+        #: What the stage counted: ``samples``, ``skipped.<reason>``, ``dead.<reason>`` …
+        self.counts: dict[str, int] = {}
+        #: Seconds in the stage's function per record.
+        self.seconds = Histogram(
+            (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+        )
+
+    def record(self, counts: Mapping[str, int], emissions: list[Emission], spent: float) -> None:
+        """Count one record that was processed in ``spent`` seconds."""
+        self.received += 1
+        totals = self.counts
+        for name, count in counts.items():
+            totals[name] = totals.get(name, 0) + count
+        emitted = self.emitted
+        for emission in emissions:
+            name = emission.output
+            emitted[name] = emitted.get(name, 0) + 1
+        self.seconds.observe(spent)
+
+
+class WorkerStats:
+    """Of one worker since the process started."""
+
+    def __init__(self, topology: str) -> None:
+        self.topology = topology
+        self.instance = ""
+        #: Stage by the topic it reads.
+        self.stages: dict[str, StageStats] = {}
+        self.commits = 0
+        self.commit_seconds = 0.0
+        #: Times the worker began anew with fresh clients, after Kafka had failed it.
+        self.restarts = 0
+        #: From a record's Kafka timestamp to the commit that makes its outputs visible.
+        self.latency = Histogram(
+            (0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0)
+        )
+        #: Partitions held, by topic; None before the first assignment.
+        self.assigned: Mapping[str, list[int]] | None = None
+        #: Records behind the end of each assigned partition, every few seconds.
+        self.lag: Mapping[tuple[str, int], int] = {}
+        #: Whether state is being restored, and how many changelog records are still to come,
+        #: every few seconds.
+        self.restoring: Callable[[], bool] = lambda: False
+        self.restore_remaining = 0
+        self._running = False
+        self._pending: list[int] = []
+        self.pend = self._pending.append
+
+    def start(self, stages: Mapping[str, CompiledStage]) -> None:
+        """A loop starts to run these stages."""
+        for topic, stage in stages.items():
+            if topic not in self.stages:
+                self.stages[topic] = StageStats(stage)
+        self._running = True
+
+    def stop(self) -> None:
+        """The loop has ended."""
+        self._running = False
+        self.assigned, self.lag = None, {}
+        self.restoring, self.restore_remaining = lambda: False, 0
+        self._pending.clear()
+
+    @property
+    def ready(self) -> bool:
+        """Partitions were given out (perhaps none to this worker) and their state is restored."""
+        return self._running and self.assigned is not None and not self.restoring()
+
+    def committed(self, spent: float) -> None:
+        """A commit took ``spent`` seconds; all pending records' outputs are visible now."""
+        self.commits += 1
+        self.commit_seconds += spent
+        now = time.time()
+        observe = self.latency.observe
+        for timestamp_ms in self._pending:
+            observe(now - timestamp_ms / 1000)
+        self._pending.clear()
