@@ -8,8 +8,9 @@ Life of a connector, all in one asyncio loop that the runner (in ``app``) owns:
   SourceRefused (needs a person; retried slowly, health says why).
 * ``read`` waits until something came and returns it, in the order in which it was received.
   It raises SourceUnavailable when the connection is lost; the runner then closes and reopens.
-* ``acknowledge`` is called with messages, in order, once Kafka has their record. Only then may a
-  source be told that it can forget them.
+* ``acknowledge`` is called with the messages of a record once the record is safe. Only then may a
+  source be told that it can forget them. Records of different assets may become safe in another
+  order than they were read: a protocol that needs reading order keeps it itself.
 * ``close`` may be called at any time, more than once, and never raises.
 
 A connector scales nothing, filters nothing and interprets no value.
@@ -65,6 +66,8 @@ class Message:
     group: str = ""
     #: What ``acknowledge`` needs; None where the protocol has no acknowledgement.
     receipt: Any = None
+    #: About how many bytes it adds to a record.
+    size: int = 100
 
 
 @dataclass(slots=True)
@@ -116,10 +119,14 @@ class Connector(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     async def read(self) -> Sequence[Message]:
-        """Wait for messages; at least one, unless the source said that it lives (then none)."""
+        """Wait for messages; at least one, unless the source said that it lives (then none).
+
+        Returns without giving way to other tasks while something is queued, and may be cancelled
+        while it waits without losing a message.
+        """
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Kafka has these. Called in the order of reading; a late call after a reconnect is safe."""
+        """These are safe: all messages of one record. A late call after a reconnect is safe."""
 
     @abc.abstractmethod
     async def close(self) -> None:
@@ -137,6 +144,10 @@ class Connector(abc.ABC, Generic[P]):
     def alive(self, asset: str) -> bool:
         """Whether the way to an asset is known to be open right now."""
         return True
+
+    def problems(self) -> Sequence[str]:
+        """What a person should look at, one sentence each: refused nodes, silent units."""
+        return ()
 
 
 def now() -> int:

@@ -1,0 +1,5 @@
+"""The MQTT connector."""
+
+from connectors.mqtt.connector import MqttConnector
+
+__all__ = ["MqttConnector"]
