@@ -265,6 +265,9 @@ class _Simulator(Model):
         default=False,
         description="End when the trace and all bounded assets are through and served.",
     )
+    linger: Duration = Field(
+        default="0", validate_default=True, description="Stay this long after that end."
+    )
     control: Literal["none", "stdin", "tcp"] = Field(
         default="none",
         description="Where JSON-lines commands come from; tcp is a free loopback port.",

@@ -136,6 +136,7 @@ class Player:
         await asyncio.wait(tasks)
         if self._simulator.exit_at_end:
             await self._speaker.drain()
+            await asyncio.sleep(self._simulator.linger / SECOND)
 
     async def _send(self, asset: str, t: int, values: dict[str, float], held: bool) -> None:
         state = self._assets[asset]

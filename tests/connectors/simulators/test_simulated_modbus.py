@@ -97,6 +97,21 @@ def test_a_paced_trace_counts_rows_nobody_read(simulate: Any, trace_file: Any) -
     client.close()
 
 
+def test_a_trace_waits_for_the_first_client_beyond_its_patience(
+    simulate: Any, trace_file: Any
+) -> None:
+    process = simulate(trace_config(trace_file, patience="50ms"))
+    time.sleep(0.5)  # nobody is there: nothing may happen
+    assert process.command(do="status")["rows"] == 1
+    process.command(do="pause")  # the second row alone is on its way
+    client = connect(process)
+    while client.read_holding_registers(0, count=14, device_id=1).registers[1] != 2:
+        pass
+    process.command(do="resume")
+    client.close()
+    process.stop()
+
+
 #: A value per type that has a different byte in every place, and reaches both ends of its range.
 VALUES = [
     ("int16", -32000), ("uint16", 65000), ("int32", -2_000_000_001), ("uint32", 4_000_000_001),

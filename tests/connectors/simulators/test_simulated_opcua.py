@@ -90,6 +90,31 @@ def test_a_trace_at_full_speed_reaches_a_subscriber_whole(simulate: Any, trace_f
     assert finished["overrun"] == 0
 
 
+def test_the_default_trigger_misses_rows_whose_value_stays(simulate: Any, trace_file: Any) -> None:
+    """Not the simulator's doing: OPC UA's default trigger StatusValue ignores new times."""
+    process = simulate({**trace_config(trace_file), "linger": "1s"})
+
+    async def read() -> list[tuple[str, int, Any, str]]:
+        watcher = Watcher()
+        async with Client(process.endpoint) as client:
+            subscription = await client.create_subscription(20, watcher)
+            nodes = [
+                client.get_node(ua.NodeId(f"{ASSET}/{tag}", 2)) for tag in ("Pressure", "Flow Rate")
+            ]
+            await subscription.subscribe_data_change(nodes, queuesize=100)
+            await watcher.until(lambda seen: TRACE_SAMPLES[-1][1] in {one[1] for one in seen})
+        return sorted(watcher.seen)
+
+    seen = asyncio.run(read())
+    process.finished()
+    changed: list[tuple[str, int, Any, str]] = []
+    for tag, t, value in TRACE_SAMPLES:
+        if not changed or changed[-1][0] != tag or changed[-1][2] != value:
+            changed.append((tag, t, value, "Good"))
+    assert len(changed) < len(TRACE_SAMPLES)
+    assert seen == changed
+
+
 def test_a_recorded_data_set_is_played_whole(simulate: Any, skab_file: Any) -> None:
     process = simulate(trace_config(skab_file, rows=150))
     tags = skab_file.read_text().splitlines()[0].split(";")[1:9]

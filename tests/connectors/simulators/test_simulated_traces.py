@@ -150,6 +150,27 @@ def run(config: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_commands_over_stdin(tmp_path: Path) -> None:
+    asset = {**ASSET, "unit": 1, "fields": {"x": {"address": 0}}}
+    path = tmp_path / "simulator.json"
+    path.write_text(json.dumps({"kind": "modbus", "paused": True, "assets": [asset]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "connectors.simulators.run", str(path), "--control", "stdin"],
+        cwd=ROOT,
+        input='{"do": "status"}\n{"do": "dance"}\n{"do": "stop"}\n',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    ready, status, refused, stopped, finished = map(json.loads, done.stdout.splitlines())
+    assert ready["ready"] is True
+    assert (status["paused"], status["rows"]) == (True, 0)
+    assert "known are fault, pause, resume, status, stop" in refused["error"]
+    assert stopped == {"ok": True}
+    assert finished["finished"] is True
+
+
 def test_exit_codes_tell_bad_configuration_from_failure(tmp_path: Path) -> None:
     wrong = run('{"kind": "opcua", "assets": [{"name": "a", "tagz": {}}]}')
     assert wrong.returncode == 2
