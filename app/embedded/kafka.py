@@ -40,6 +40,9 @@ _SETTINGS = {
     # A killed worker's open transaction is aborted this soon after its timeout: without it the
     # next worker waits up to 10 s longer.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    # After a kill the broker is let in again only when its former session is over: 9 s by default.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "num.network.threads": "2",
     "num.io.threads": "4",
@@ -48,14 +51,14 @@ _SETTINGS = {
 }
 
 _LOGGING = {
-    "defaultLogLevel": "info",
+    "defaultLogLevel": "warn",
     "logFile": "System.out",
     "showDateTime": "true",
     "dateTimeFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-    # Hundreds of lines of settings at every start.
-    "log.org.apache.kafka.common.config": "warn",
-    "log.kafka.server.KafkaConfig": "warn",
-    "log.org.apache.kafka.clients": "warn",
+    # What one asks of a broker that misbehaves: did it start, and who joined or left a group.
+    "log.kafka.server.BrokerServer": "info",
+    "log.org.apache.kafka.coordinator.group": "info",
+    "log.kafka.coordinator.transaction": "info",
 }
 
 
