@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,7 +103,7 @@ class OpcUaSpeaker(Speaker):
         self._trace_nodes: set[ua.NodeId] = set()
 
     async def start(self) -> str:
-        logging.getLogger("asyncua").setLevel(logging.ERROR)
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         monitored_item_service.MonitoredItemValues = _Kept  # type: ignore[misc]
         server, port = self._server, self._simulator.port or free_port()
         await server.init()
@@ -167,15 +168,15 @@ class OpcUaSpeaker(Speaker):
     def _subscriptions(self) -> list[InternalSubscription]:
         return list(self._server.iserver.subscription_service.subscriptions.values())
 
-    def _watched(self) -> bool:
-        """Whether clients monitor every tag of the recording."""
+    def _unwatched(self) -> set[ua.NodeId]:
+        """The nodes of the recording that no client monitors."""
         seen = {
             item.read_value_id.NodeId
             for subscription in self._subscriptions()
             for item in subscription.monitored_item_srv._monitored_items.values()
             if item.mode is ua.MonitoringMode.Reporting and item.read_value_id is not None
         }
-        return self._trace_nodes <= seen
+        return self._trace_nodes - seen
 
     def _has_room(self) -> bool:
         """Whether one more change fits every queue. asyncua drops the oldest of a full one."""
@@ -189,10 +190,19 @@ class OpcUaSpeaker(Speaker):
     async def _room(self) -> None:
         trace = self._simulator.trace
         if trace is not None and trace.wait_for_client:
-            while not self._watched():
-                await asyncio.sleep(_LOOK)
+            await self._watched()
         if not await self._until(self._has_room):
             self.overrun += 1
+
+    async def _watched(self) -> None:
+        """Wait until clients monitor every tag; say once on stderr which lack, when it is long."""
+        deadline: int | None = now() + self._patience
+        while unwatched := self._unwatched():
+            if deadline is not None and now() > deadline:
+                names = sorted(str(node.Identifier) for node in unwatched)
+                print(f"the recording waits for a client to monitor {names}", file=sys.stderr)
+                deadline = None
+            await asyncio.sleep(_LOOK)
 
     async def _until(self, condition: Callable[[], bool]) -> bool:
         deadline = now() + self._patience
