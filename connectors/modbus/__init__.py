@@ -1,0 +1,5 @@
+"""The Modbus TCP connector."""
+
+from connectors.modbus.connector import ModbusConnector
+
+__all__ = ["ModbusConnector"]

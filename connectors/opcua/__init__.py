@@ -1,0 +1,5 @@
+"""The OPC UA connector."""
+
+from connectors.opcua.connector import OpcUaConnector
+
+__all__ = ["OpcUaConnector"]
