@@ -19,9 +19,10 @@ from quixstreams.state.recovery import RecoveryPartition
 
 from app.kafka import KafkaSettings, consumer_options, producer_options
 from app.kafka.clients import LOG
-from app.shells.worker.errors import LostInput, retriable
+from app.shells.worker.errors import retriable
 from app.shells.worker.instance import Instance
 from app.shells.worker.plan import Plan
+from app.shells.worker.positions import Positions
 from app.shells.worker.records import InputTopic, OutputTopic, fitted
 from app.shells.worker.settings import WorkerSettings
 from app.shells.worker.state import Store, StoreState
@@ -36,8 +37,6 @@ KnowledgeAt = Callable[[int], Knowledge]
 
 _STATS_MS = 2000
 _BROKER_S = 30.0
-#: A dead worker's transaction holds its offsets back until it times out.
-_REQUEST_S = 30.0
 
 
 class WorkerApplication(Application):
@@ -73,6 +72,7 @@ class WorkerApplication(Application):
         )
         self._plan, self._stats = plan, stats
         self._inputs: dict[str, InputTopic] = {}
+        self._positions = Positions(self._consumer, plan, kafka)
         stats.start(plan.stages)
         stats.restoring = lambda: bool(self._restoring())
         self._commit = self._producer.commit_transaction
@@ -86,7 +86,7 @@ class WorkerApplication(Application):
         limits[DEAD_LETTERS] = kafka.max_dead_letter_bytes
         for name, stage in self._plan.stages.items():
             topic = InputTopic(name)
-            topic.on_jump = self._check_jump
+            topic.on_jump = self._positions.jumped
             register(topic)
             self._inputs[name] = topic
             function = _function(stage, self._stats.stages[name], self._stats, knowledge_at, limits)
@@ -100,7 +100,7 @@ class WorkerApplication(Application):
         """Signals are the process's affair (run.py)."""
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
-        self._check_offsets([p for p in partitions if p.topic in self._inputs])
+        self._positions.check([p for p in partitions if p.topic in self._inputs])
         super()._on_assign(consumer, partitions)
         assigned: dict[str, list[int]] = {name: [] for name in self._inputs}
         for p in partitions:
@@ -121,34 +121,6 @@ class WorkerApplication(Application):
         for p in partitions:
             if p.topic in self._inputs:
                 self._inputs[p.topic].forget(p.partition)
-
-    def _check_offsets(self, partitions: list[TopicPartition]) -> None:
-        """Raise LostInput where the group stands outside of what a topic still holds."""
-        if not partitions:
-            return
-        for p in self._consumer.committed(partitions, timeout=_REQUEST_S):
-            low, high = self._consumer.get_watermark_offsets(p, timeout=_REQUEST_S)
-            if p.offset >= 0 and not low <= p.offset <= high:
-                raise LostInput(self._lost(p.topic, p.partition, p.offset, low, high))
-
-    def _check_jump(self, topic: str, partition: int, due: int, came: int) -> None:
-        """Missing offsets are ends of transactions, unless retention took the records away."""
-        where = TopicPartition(topic, partition)
-        low, high = self._consumer.get_watermark_offsets(where, timeout=_REQUEST_S)
-        if low > due:
-            raise LostInput(self._lost(topic, partition, due, low, high))
-
-    def _lost(self, topic: str, partition: int, stands: int, low: int, high: int) -> str:
-        if stands > high:
-            held = f"ends at {high}: the topic was made anew"
-        else:
-            held = f"begins at {low}: retention deleted {low - stands} unread records"
-        return (
-            f"group {self._plan.group} stands at offset {stands} of {topic}[{partition}], which now"
-            f" {held}. State cannot be right beyond that. Start over with"
-            f" 'plantstream reset {self._plan.topology.name}', and raise kafka.retention_bytes"
-            " where retention was too small"
-        )
 
     def _timed_commit(self, *args: Any, **more: Any) -> None:
         begun = time.perf_counter()

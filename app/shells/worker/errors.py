@@ -51,7 +51,7 @@ def judge(error: BaseException) -> Verdict:
     chain = list(_chain(error))
     ours = [e for e in chain if isinstance(e, PlantstreamError)]
     if ours:
-        first = ours[-1]
+        first = ours[0]
         return Verdict(isinstance(first, TransportError), first.exit_code, str(first))
     kafka = [e for e in map(_kafka_error, chain) if e is not None]
     for reason in kafka:
