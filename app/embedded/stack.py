@@ -102,10 +102,10 @@ class EmbeddedStack:
                 return
             try:
                 self._supervisor.stop()
+                self._dir.clear_running()  # not if interrupted: the next start waits for the rest
             finally:
                 self._supervisor = None
                 self._endpoints = None
-                self._dir.clear_running()
                 self._dir.release()
 
     def stop_service(self, name: str, *, kill: bool = False) -> None:

@@ -173,22 +173,25 @@ def test_many_threads_start_and_stop(tmp_path: Path) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from app.processes import Supervisor
+from app.processes import StopRequestedError, Supervisor, stop_on_signals
 sys.path.insert(0, sys.argv[1])
 from test_supervisor import farewell
 folder = Path(sys.argv[2])
 try:
-    with Supervisor(folder) as supervisor:
+    with stop_on_signals(), Supervisor(folder) as supervisor:
         supervisor.start(farewell(folder, "first"))
         supervisor.start(farewell(folder, "second"))
         print("up", flush=True)
         sys.stdin.read()
-except KeyboardInterrupt:
-    sys.exit(130)
+except StopRequestedError as stop:
+    sys.exit(stop.exit_code)
 """
 
 
-def test_ctrl_c_stops_children_in_reverse_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_stop_it_stops_children_in_reverse_order(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(Path(__file__).parent), str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -198,6 +201,6 @@ def test_ctrl_c_stops_children_in_reverse_order(tmp_path: Path) -> None:
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "up\n"
-        os.killpg(owner.pid, signal.SIGINT)  # as the terminal does, to the whole group
-        assert owner.wait(20) == 130
+        os.killpg(owner.pid, number)  # as the terminal does, to the whole group
+        assert owner.wait(20) == 128 + number
     assert (tmp_path / "said").read_text().split() == ["second", "first"]
