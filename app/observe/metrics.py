@@ -95,28 +95,47 @@ RESTORING = Metric(
 )
 
 # sinks
-SINK_BATCHES = Metric("sink_batches", "counter", ("topology",), "Batches written and committed")
 SINK_RECORDS = Metric("sink_records", "counter", ("topology", "output"), "Records read")
-SINK_SAMPLES = Metric("sink_samples", "counter", ("topology",), "Samples in documents written")
-SINK_DOCUMENTS = Metric(
-    "sink_documents", "counter", ("topology", "output"), "Documents written or found unchanged"
+SINK_BATCHES = Metric("sink_batches", "counter", ("topology",), "Batches stored and committed")
+SINK_DOCUMENTS = Metric("sink_documents", "counter", ("topology",), "Documents stored")
+SINK_UNCHANGED = Metric(
+    "sink_unchanged", "counter", ("topology",), "Documents no newer than what was stored already"
 )
+SINK_SAMPLES = Metric("sink_samples", "counter", ("topology",), "Samples in documents stored")
 SINK_DEAD_LETTERS = Metric(
-    "sink_dead_letters", "counter", ("topology", "output"), "Records the store cannot hold"
+    "sink_dead_letters", "counter", ("topology", "reason"), "Records the store cannot hold"
+)
+SINK_LOST = Metric(
+    "sink_lost", "counter", ("topology",), "Records that Kafka deleted before they were read"
 )
 SINK_WRITE_SECONDS = Metric(
-    "sink_write_seconds", "summary", ("topology",), "Batches and the time their writes took"
+    "sink_write_seconds", "histogram", ("topology",), "Time of a batch in the store"
 )
-SINK_RETRIES = Metric("sink_retries", "counter", ("topology",), "Writes tried again")
-SINK_PAUSED = Metric(
-    "sink_paused", "gauge", ("topology",), "1 while the store is away and the sink waits"
+SINK_LATENCY = Metric(
+    "sink_latency_seconds",
+    "histogram",
+    ("topology",),
+    "From a document's newest event time to the commit after it was stored",
+)
+SINK_TROUBLES = Metric(
+    "sink_troubles", "counter", ("topology",), "Times the store was away or busy"
+)
+SINK_RETRIES = Metric("sink_retries", "counter", ("topology",), "Documents tried again")
+SINK_RESTARTS = Metric(
+    "sink_restarts", "counter", ("topology",), "Fresh starts after Kafka had failed"
+)
+SINK_WAITING = Metric(
+    "sink_waiting", "gauge", ("topology",), "1 while the store is away and the sink waits"
 )
 
 # connectors
 _CONNECTOR = ("connector", "kind")
 MESSAGES = Metric("connector_messages", "counter", _CONNECTOR, "Messages the source sent")
-RECORDS = Metric("connector_records", "counter", _CONNECTOR, "Raw records made of them")
 LANDED = Metric("connector_landed", "counter", _CONNECTOR, "Messages that Kafka has")
+LANDED_RECORDS = Metric(
+    "connector_landed_records", "counter", _CONNECTOR, "Raw records that Kafka has"
+)
+LANDED_BYTES = Metric("connector_landed_bytes", "counter", _CONNECTOR, "Bytes of those records")
 LOST = Metric(
     "connector_lost", "counter", (*_CONNECTOR, "reason"), "Messages that will never land, by reason"
 )
@@ -127,8 +146,27 @@ RECONNECTS = Metric("connector_reconnects", "counter", _CONNECTOR, "Connections 
 HEARTBEATS = Metric(
     "connector_heartbeats", "counter", (*_CONNECTOR, "state"), "Heartbeats written, by state"
 )
-BUFFERED = Metric("connector_buffered", "gauge", _CONNECTOR, "Messages held in memory")
+PRODUCER_RESTARTS = Metric(
+    "connector_producer_restarts", "counter", _CONNECTOR, "Fresh starts after Kafka had failed"
+)
+PAUSES = Metric(
+    "connector_pauses", "counter", _CONNECTOR, "Times reading paused because the buffer was full"
+)
+BUFFERED = Metric("connector_buffered", "gauge", _CONNECTOR, "Records read and not yet landed")
+BUFFERED_BYTES = Metric("connector_buffered_bytes", "gauge", _CONNECTOR, "Bytes of those records")
 CONNECTED = Metric("connector_connected", "gauge", _CONNECTOR, "1 while the source is connected")
+ASSETS = Metric(
+    "connector_assets", "gauge", (*_CONNECTOR, "which"), "Assets: known, and heard of lately"
+)
+PRODUCE_SECONDS = Metric(
+    "connector_produce_seconds", "histogram", _CONNECTOR, "From handing a record over to its landing"
+)
+LANDING_SECONDS = Metric(
+    "connector_landing_seconds",
+    "histogram",
+    _CONNECTOR,
+    "From receiving the oldest message of a record to its landing",
+)
 
 #: Every metric there is, in the order of the reference page.
 ALL: tuple[Metric, ...] = tuple(
