@@ -20,8 +20,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from app.kafka import KafkaSettings, admin_client, consumer_options, producer_options
 from app.kafka.topics import dead_letter_topic, ensure_topics, log_topic, partition_counts
-from app.shells.worker import WorkerSettings, run_worker
-from app.shells.worker.stats import WorkerStats
+from app.shells.worker import WorkerSettings, WorkerStats, run_worker
 from models.records import block as blocks
 from models.records import deadletter, headers
 from tests.conftest import ROOT
@@ -150,9 +149,12 @@ class Site:
         return WorkerProcess(self.folder / f"worker-{uuid.uuid4().hex[:6]}.log", self.job(**more))
 
     @contextmanager
-    def running(self, instance: str | None = None) -> Iterator[WorkerStats]:
+    def running(
+        self, instance: str | None = None, stats: WorkerStats | None = None
+    ) -> Iterator[WorkerStats]:
         """A worker in a thread; it must stop with exit code 0."""
-        stop, stats, codes = threading.Event(), WorkerStats("tally"), []
+        stop, codes = threading.Event(), []
+        stats = stats or WorkerStats("tally")
 
         def run() -> None:
             codes.append(

@@ -106,12 +106,11 @@ def test_another_worker_takes_over_within_15_s(
     for _ in range(20 if FULL else 2):
         round_trip(60)
         _until_shared(site)
-        feeder_over = chance.uniform(0, 0.3)
         batch = [good(f"asset-{a}", number) for a in range(ASSETS)]
         number += 1
         sent.extend(batch)
         site.feed(batch)
-        time.sleep(feeder_over)  # the random moment within the work on these
+        time.sleep(chance.uniform(0, 0.3))  # the random moment within the work on these
         victim = workers.pop(chance.randrange(2))
         victim.kill()
         begun = time.monotonic()
@@ -120,6 +119,7 @@ def test_another_worker_takes_over_within_15_s(
         workers.append(site.start())
     print("takeovers took", " ".join(f"{s:.1f}" for s in sorted(took)), "s")
     round_trip(60)
+    _until_shared(site)
     assert [worker.stop() for worker in workers] == [0, 0]
     assert list(site.read()) == uninterrupted(stack, site, sent)
 

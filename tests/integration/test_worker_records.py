@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.embedded import EmbeddedStack
+from app.observe import Health, Metrics, Observed
+from app.shells.worker import WorkerStats, watch
 from models.records import block as blocks
 from tests.worker_site import Feed, Reader, Site, good, series
 
@@ -158,3 +162,41 @@ def test_a_stop_commits_what_was_done_and_leaves_the_group(site: Site, number: i
     assert sum(max(offset, 0) for offset in site.committed().values()) >= sent
     assert site.members() == {}
     assert len(site.read()) == sent
+
+
+def test_numbers_and_readiness_are_there_to_see(site: Site) -> None:
+    health, numbers = Health(), Metrics("worker", "tally")
+    stats = WorkerStats("tally")
+    watch(stats, Observed(health, numbers, None))
+    assert health.problems() == {"worker": "waits for Kafka"}
+    with site.running(stats=stats):
+        site.feed([*series(assets=3, each=5), good("asset-0", 9, [-1.0])])
+        Reader(site, site.readings).until(15)
+        Reader(site, site.dead_letters).until(1)
+        assert health.ready
+        _until(lambda: any(line.startswith("plantstream_lag") for line in _lines(numbers)))
+        shown = dict(line.rsplit(" ", 1) for line in _lines(numbers) if line[0] != "#")
+    where = 'stage="opcua",topology="tally"'
+    assert shown[f"plantstream_received_total{{{where}}}"] == "16.0"
+    assert shown[f"plantstream_samples_total{{{where}}}"] == "150.0"
+    assert shown[f'plantstream_sent_total{{output="readings",{where}}}'] == "15.0"
+    assert shown[f'plantstream_dead_letters_total{{reason="step",{where}}}'] == "1.0"
+    assert shown[f"plantstream_record_seconds_count{{{where}}}"] == "16.0"
+    assert shown['plantstream_latency_seconds_count{topology="tally"}'] == "16.0"
+    assert float(shown['plantstream_commit_seconds_count{topology="tally"}']) >= 1
+    group = site.kafka.group("tally")
+    assert shown[f'plantstream_assigned_partitions{{group="{group}",topic="{site.raw}"}}'] == "4.0"
+    lag = {name: value for name, value in shown.items() if name.startswith("plantstream_lag")}
+    assert len(lag) == 4
+    assert health.problems() == {"worker": "waits for Kafka"}
+
+
+def _lines(numbers: Metrics) -> list[str]:
+    return numbers.text().decode().splitlines()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -73,7 +73,7 @@ class WorkerApplication(Application):
         self._plan, self._stats = plan, stats
         self._inputs: dict[str, InputTopic] = {}
         self._positions = Positions(self._consumer, plan, kafka)
-        stats.start(plan.stages)
+        stats.start(plan.group, plan.stages)
         stats.restoring = lambda: bool(self._restoring())
         self._commit = self._producer.commit_transaction
         self._producer.commit_transaction = self._timed_commit  # type: ignore[method-assign]
@@ -134,7 +134,7 @@ class WorkerApplication(Application):
         lag, remaining = {}, 0
         for name, topic in orjson.loads(text).get("topics", {}).items():
             for number, partition in topic["partitions"].items():
-                behind = partition.get("consumer_lag", -1)
+                behind = _behind(partition)
                 if behind > 0 and (name, int(number)) in restoring:
                     remaining += behind
                 elif behind >= 0 and int(number) in held.get(name, ()):
@@ -147,6 +147,16 @@ class WorkerApplication(Application):
         if manager is None:
             return []
         return [r for stores in list(manager.partitions.values()) for r in list(stores.values())]
+
+
+def _behind(partition: dict[str, int]) -> int:
+    """Records between what was handed out and the end of what is committed; -1: not known.
+
+    librdkafka's own ``consumer_lag`` knows nothing of offsets that a transaction commits.
+    """
+    end = partition["ls_offset"] if partition["ls_offset"] >= 0 else partition["hi_offset"]
+    at = partition["app_offset"] if partition["app_offset"] >= 0 else partition["next_offset"]
+    return max(end - at, 0) if end >= 0 and at >= 0 else -1
 
 
 def _function(

@@ -61,6 +61,8 @@ class WorkerStats:
     def __init__(self, topology: str) -> None:
         self.topology = topology
         self.instance = ""
+        #: Consumer group, once it runs.
+        self.group = ""
         #: Stage by the topic it reads.
         self.stages: dict[str, StageStats] = {}
         self.commits = 0
@@ -83,8 +85,9 @@ class WorkerStats:
         self._pending: list[int] = []
         self.pend = self._pending.append
 
-    def start(self, stages: Mapping[str, CompiledStage]) -> None:
+    def start(self, group: str, stages: Mapping[str, CompiledStage]) -> None:
         """A loop starts to run these stages."""
+        self.group = group
         for topic, stage in stages.items():
             if topic not in self.stages:
                 self.stages[topic] = StageStats(stage)
@@ -98,9 +101,18 @@ class WorkerStats:
         self._pending.clear()
 
     @property
-    def ready(self) -> bool:
-        """Partitions were given out (perhaps none to this worker) and their state is restored."""
-        return self._running and self.assigned is not None and not self.restoring()
+    def waiting_for(self) -> str | None:
+        """Why the worker is not ready, in words; None when it is.
+
+        Ready: partitions were given out (perhaps none to this worker), and are restored.
+        """
+        if not self._running:
+            return "Kafka"
+        if self.assigned is None:
+            return "its share of partitions"
+        if self.restoring():
+            return f"state to be restored, {self.restore_remaining} changelog records to go"
+        return None
 
     def committed(self, spent: float) -> None:
         """A commit took ``spent`` seconds; all pending records' outputs are visible now."""

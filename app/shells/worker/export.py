@@ -1,0 +1,56 @@
+"""A worker's numbers as metrics, and its readiness, read at a scrape and never in the loop."""
+
+from __future__ import annotations
+
+from app.observe import Observed, Values
+from app.observe import metrics as m
+from app.shells.worker.stats import StageStats, WorkerStats
+
+
+def watch(stats: WorkerStats, watched: Observed) -> None:
+    """Show a worker's numbers and readiness on the pages of its process."""
+    watched.metrics.source(lambda values: export(stats, values))
+    watched.health.check("worker", lambda: _reason(stats))
+
+
+def export(stats: WorkerStats, values: Values) -> None:
+    """Write a worker's numbers."""
+    name = stats.topology
+    for stage in list(stats.stages.values()):
+        _stage(name, stage, values)
+    latency = stats.latency
+    values.histogram(m.LATENCY, latency.bounds, list(latency.counts), latency.total, name)
+    values.summary(m.COMMITS, stats.commits, stats.commit_seconds, name)
+    values.set(m.RESTARTS, stats.restarts, name)
+    values.set(m.RESTORING, stats.restore_remaining, name)
+    for topic, partitions in (stats.assigned or {}).items():
+        values.set(m.ASSIGNED, len(partitions), stats.group, topic)
+    for (topic, partition), behind in stats.lag.items():
+        values.set(m.LAG, behind, stats.group, topic, str(partition))
+
+
+def _stage(topology: str, stats: StageStats, values: Values) -> None:
+    where = (topology, stats.stage.name)
+    values.set(m.RECEIVED, stats.received, *where)
+    for output, count in dict(stats.emitted).items():
+        values.set(m.SENT, count, *where, output)
+    for name, count in dict(stats.counts).items():
+        kind, _, reason = name.partition(".")
+        if name == "samples":
+            values.set(m.SAMPLES, count, *where)
+        elif kind == "skipped" and reason:
+            values.set(m.DROPPED, count, *where, reason)
+        elif kind == "dead" and reason:
+            values.set(m.DEAD_LETTERS, count, *where, reason)
+        else:
+            values.set(m.COUNTED, count, *where, name)
+    timed = stats.stage.timed
+    for step, seconds in dict(stats.stage.step_seconds).items():
+        values.summary(m.STEP_SECONDS, timed, seconds, *where, step)
+    spent = stats.seconds
+    values.histogram(m.RECORD_SECONDS, spent.bounds, list(spent.counts), spent.total, *where)
+
+
+def _reason(stats: WorkerStats) -> str | None:
+    waiting = stats.waiting_for
+    return None if waiting is None else f"waits for {waiting}"
