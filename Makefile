@@ -19,7 +19,7 @@ help:
 venv: $(STAMP)
 
 FIND_PYTHON = for name in python3 python3.13 python3.12 python3.11; do \
-    if $$name -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; \
+    if $$name -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; \
       then echo $$name; break; fi; \
   done
 

@@ -11,6 +11,10 @@ from app.processes import Command
 
 _READY_TIMEOUT_S = 30.0
 
+# It ends within 0.1 s of SIGTERM, but now and then the exception by which it does is swallowed.
+# Acknowledged writes survive SIGKILL, so there is no reason to wait longer.
+_STOP_GRACE_S = 3.0
+
 # At its INFO level it writes the documents of every command into the log.
 _LAUNCH = """
 import logging
@@ -44,6 +48,7 @@ def command(folder: Path, *, port: int) -> Command:
         [sys.executable, "-I", "-c", _LAUNCH, *(x for pair in options.items() for x in pair)],
         ready=lambda: answers(port),
         ready_timeout_s=_READY_TIMEOUT_S,
+        grace_s=_STOP_GRACE_S,
     )
 
 
