@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -227,7 +228,7 @@ def _features(mapper: Mapper, output: OutputSpec, source: Source, now: int) -> l
         }
         if output.retention is not None:
             document["stored"] = DatetimeMS(now)
-        made.append((document, None, count, end))
+        made.append((document, None, 0, end))
     return made
 
 
@@ -254,7 +255,8 @@ def _event(
     now: int,
 ) -> Made:
     document: dict[str, Any] = {"_id": _path(mapper.topology, output.name) + "/" + event.id}
-    for name in type(event).__dataclass_fields__:
+    for declared in dataclass_fields(event):
+        name = declared.name
         value = getattr(event, name)
         if name in times:
             _put_time(document, name, value)

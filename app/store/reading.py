@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,8 @@ def read_block(document: Mapping[str, Any]) -> Block:
 
 def read_event(kind: type[Event], document: Mapping[str, Any]) -> Event:
     """The newest revision of an anomaly or alarm, as it was on its topic."""
-    fields = kind.__dataclass_fields__
-    return kind(**{name: document.get(f"{name}_ns", document[name]) for name in fields})
+    names = [field.name for field in fields(kind)]
+    return kind(**{name: document.get(f"{name}_ns", document[name]) for name in names})
 
 
 def read_anomaly(document: Mapping[str, Any]) -> Anomaly:

@@ -242,7 +242,7 @@ def _judged(writes: list[Write], details: Mapping[str, Any]) -> tuple[_Chunk, li
         if what == "retry":
             chunk.again.append(write)
             chunk.trouble = text
-        elif _same_id(write, error):
+        elif _same_id(error):
             doubtful.append(write)
         else:
             chunk.rejected.append((write, text))
@@ -250,7 +250,11 @@ def _judged(writes: list[Write], details: Mapping[str, Any]) -> tuple[_Chunk, li
     return chunk, doubtful
 
 
-def _same_id(write: Write, error: Mapping[str, Any]) -> bool:
+def _same_id(error: Mapping[str, Any]) -> bool:
     """Whether a write failed on the ``_id`` of its own document, not on a site's unique index."""
-    by_id: Any = error.get("keyPattern", {"_id": 1})
-    return error["code"] == DUPLICATE_KEY and list(by_id) == ["_id"]
+    if error["code"] != DUPLICATE_KEY:
+        return False
+    if "keyPattern" in error:
+        return list(error["keyPattern"]) == ["_id"]
+    # The embedded store says which only in words: "UNIQUE constraint failed: collection._id".
+    return str(error.get("errmsg", "")).endswith("._id")
