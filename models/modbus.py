@@ -57,7 +57,7 @@ class ModbusField(BaseModel):
             raise ValueError(f"table {self.table!r} holds bits: type must be 'bool'")
         if self.address + self.registers > 65536:
             raise ValueError(f"address {self.address} + {self.registers} registers ends past 65535")
-        if self.type in ("string",) and self.role != "value":
+        if self.type in ("string", "bool") and self.role != "value":
             raise ValueError("a time field is a number")
         return self
 
