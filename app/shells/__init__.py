@@ -1,1 +1,1 @@
-"""Thin shells round the compiled functions of a topology: driver, worker, sink, connector runner."""
+"""Thin shells round a topology's functions: driver, worker, sink, connector runner."""
