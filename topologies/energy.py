@@ -1,4 +1,4 @@
-"""Solar plants: data loggers in four vendors' payloads, made one shape; loggers that fall silent."""
+"""Solar plants: loggers with four vendors' payloads, made one; loggers that fall silent."""
 
 from topologies.core import Input, Output, Topology
 from topologies.steps import decode

@@ -62,7 +62,7 @@ class Decoder(_Declared):
     @property
     def summary(self) -> str:
         """A few words for pictures."""
-        return self.kind
+        return ""
 
 
 class Step(_Declared):
