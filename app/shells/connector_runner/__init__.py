@@ -1,6 +1,6 @@
 """The connector shell: runs a connector and lands what it reads on Kafka; watches over others."""
 
-from app.shells.connector_runner.export import observe, observe_watchdog
+from app.shells.connector_runner.export import watch, watch_watchdog
 from app.shells.connector_runner.run import make_connector, run_connector
 from app.shells.connector_runner.runner import ConnectorRunner, RunnerSettings
 from app.shells.connector_runner.stats import ConnectorStats
@@ -13,7 +13,7 @@ __all__ = [
     "Watchdog",
     "WatchdogStats",
     "make_connector",
-    "observe",
-    "observe_watchdog",
     "run_connector",
+    "watch",
+    "watch_watchdog",
 ]

@@ -7,13 +7,13 @@ from app.shells.connector_runner.stats import ConnectorStats
 from app.shells.connector_runner.watchdog import WatchdogStats
 
 
-def observe(stats: ConnectorStats, watched: Observed) -> None:
+def watch(stats: ConnectorStats, watched: Observed) -> None:
     """Show a connector in the metrics and the health of its process."""
     watched.metrics.source(lambda values: export(stats, values))
     watched.health.check(f"connector {stats.name}", lambda: stats.why_not_ready or None)
 
 
-def observe_watchdog(stats: WatchdogStats, watched: Observed) -> None:
+def watch_watchdog(stats: WatchdogStats, watched: Observed) -> None:
     """Show a watchdog in the metrics and the health of its process."""
     watched.metrics.source(lambda values: export_watchdog(stats, values))
     watched.health.check("watchdog", lambda: stats.reason or None)
