@@ -159,7 +159,7 @@ ASSETS = Metric(
     "connector_assets", "gauge", (*_CONNECTOR, "which"), "Assets: known, and heard of lately"
 )
 PRODUCE_SECONDS = Metric(
-    "connector_produce_seconds", "histogram", _CONNECTOR, "From handing a record over to its landing"
+    "connector_produce_seconds", "histogram", _CONNECTOR, "From handing over to landing a record"
 )
 LANDING_SECONDS = Metric(
     "connector_landing_seconds",
