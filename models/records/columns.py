@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,28 @@ def shown(value: Any) -> str:
 
 
 def strings(value: Any, what: str) -> tuple[str, ...]:
-    """A list of distinct texts."""
-    if not isinstance(value, list) or not all(type(item) is str for item in value):
+    """A list of distinct texts, none empty."""
+    if type(value) is not list:
         raise MalformedRecord(f"{what} is not a list of texts")
-    if len(set(value)) != len(value):
-        raise MalformedRecord(f"{what} names one tag twice")
-    if any(not item or "\0" in item for item in value):
-        raise MalformedRecord(f"{what} holds an empty text or one with a NUL character")
+    try:
+        fault = _fault(tuple(value))
+    except TypeError:  # something in it cannot be hashed, so it is no text
+        fault = "is not a list of texts"
+    if fault:
+        raise MalformedRecord(f"{what} {fault}")
     return tuple(value)
+
+
+@lru_cache(maxsize=16384)
+def _fault(names: tuple[Any, ...]) -> str:
+    """What is wrong with a list of names; the same few lists come again and again."""
+    if not all(type(name) is str for name in names):
+        return "is not a list of texts"
+    if len(set(names)) != len(names):
+        return "names one tag twice"
+    if any(not name or "\0" in name for name in names):
+        return "holds an empty text or one with a NUL character"
+    return ""
 
 
 def integers(value: Any, what: str) -> Ints:

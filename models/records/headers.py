@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.errors import MalformedRecord
 
@@ -55,13 +56,17 @@ def schema_of(headers: Headers) -> Schema:
     value = headers.get(SCHEMA)
     if value is None:
         raise MalformedRecord("no 'schema' header")
+    return _parse(bytes(value))
+
+
+@lru_cache(maxsize=1024)
+def _parse(value: bytes) -> Schema:
     try:
-        text = value.decode("ascii")
-        identifier, _, version = text.rpartition("/")
-        if identifier and version.isdigit() and len(version) < 6:
-            return Schema(identifier, int(version))
-    except (UnicodeDecodeError, AttributeError):
-        pass
+        identifier, _, version = value.decode("ascii").rpartition("/")
+    except UnicodeDecodeError:
+        identifier, version = "", ""
+    if identifier and version.isdigit() and len(version) < 6:
+        return Schema(identifier, int(version))
     raise MalformedRecord(f"'schema' header is not <id>/<version>: {value[:64]!r}")
 
 

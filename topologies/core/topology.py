@@ -78,7 +78,7 @@ class Topology(BaseModel):
         300_000_000_000, gt=0, description="Samples further ahead than this never move time"
     )
     max_record_bytes: int = Field(
-        900_000, ge=1000, le=900_000, description="A larger output record is a dead letter"
+        900_000, ge=4096, le=900_000, description="A larger output record is a dead letter"
     )
 
     @model_validator(mode="after")

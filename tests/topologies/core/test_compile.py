@@ -82,7 +82,7 @@ def test_the_fail_policy_stops_and_says_where() -> None:
 
 
 def test_an_output_too_large_is_a_dead_letter_without_state() -> None:
-    driver = Driver(make(Shout(length=1), max_record_bytes=2000))
+    driver = Driver(make(Shout(length=1), max_record_bytes=4096))
     driver.opcua("a", [("x", second(0), 10.0), ("x", second(1), 5000.0)])
     (letter,) = driver.dead_letters()
     assert (letter.reason, letter.step) == ("too-large", "output")
