@@ -33,5 +33,7 @@ def _ns(value: Any, format_: str) -> int:
     factor = _FACTORS[format_]
     if isinstance(value, str):
         value = float(value) if "." in value else int(value)
-    # whole numbers stay exact
-    return value * factor if isinstance(value, int) else round(value * factor)
+    if isinstance(value, int):
+        return value * factor
+    # a float of seconds holds microseconds today, and would show its own noise in ns
+    return round(value * (factor // 1000)) * 1000 if factor >= 1000 else round(value * factor)
