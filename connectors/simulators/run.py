@@ -11,6 +11,7 @@ import contextlib
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,7 @@ from connectors.simulators.player import AnySimulator, Player, Speaker
 from connectors.simulators.trace import read_trace
 
 Control = Literal["none", "stdin", "tcp"]
+Say = Callable[..., None]
 _ADAPTER: TypeAdapter[AnySimulator] = TypeAdapter(Simulator)
 
 
@@ -83,28 +85,38 @@ def _say(**line: Any) -> None:
         print(json.dumps(line), flush=True)
 
 
-async def play(simulator: AnySimulator, control: Control) -> None:
-    """Run until the end. Raises OSError and ValueError for what keeps it from starting."""
+async def play(
+    simulator: AnySimulator,
+    control: Control,
+    *,
+    say: Say = _say,
+    began: Callable[[Player], None] = lambda _: None,
+) -> None:
+    """Run until the end. Raises OSError and ValueError for what keeps it from starting.
+
+    ``say`` is told what is printed otherwise; ``began`` gets the player before it starts.
+    """
     recording = read_trace(simulator.trace) if simulator.trace is not None else None
     with Journal(simulator.journal) as journal:
         speaker = _speaker(simulator, journal, recording.tags if recording else [])
         player = Player(simulator, speaker, recording)
+        began(player)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             # only the main thread can take signals
             with contextlib.suppress(RuntimeError, ValueError):
                 loop.add_signal_handler(number, player.stopped.set)
         try:
-            await _serve(simulator, speaker, player, control)
+            await _serve(simulator, speaker, player, control, say)
         finally:
             await speaker.stop()
             status = player.status()
             journal.close(rows=status["rows"], overrun=status["overrun"], done=status["done"])
-        _say(finished=True, **status)
+        say(finished=True, **status)
 
 
 async def _serve(
-    simulator: AnySimulator, speaker: Speaker, player: Player, control: Control
+    simulator: AnySimulator, speaker: Speaker, player: Player, control: Control, say: Say
 ) -> None:
     stopped = asyncio.create_task(player.stopped.wait())
     start = asyncio.create_task(speaker.start())
@@ -118,7 +130,7 @@ async def _serve(
         server, ready["control"] = await listen_tcp(player.command)
     elif control == "stdin":
         commands = asyncio.create_task(listen_stdin(player.command))
-    _say(ready=True, kind=simulator.kind, **ready)
+    say(ready=True, kind=simulator.kind, **ready)
     try:
         await player.run()
     finally:
@@ -129,11 +141,20 @@ async def _serve(
             commands.cancel()
 
 
-def run(simulator: AnySimulator, *, control: Control | None = None) -> int:
-    """Run a simulator until it is stopped; 0, or 1 after saying on stderr what failed."""
+def run(
+    simulator: AnySimulator,
+    *,
+    control: Control | None = None,
+    say: Say = _say,
+    began: Callable[[Player], None] = lambda _: None,
+) -> int:
+    """Run a simulator until it is stopped; 0, or 1 after saying on stderr what failed.
+
+    For ``say`` and ``began`` see `play`.
+    """
     failures: list[BaseException] = []
     try:
-        asyncio.run(play(simulator, control or simulator.control))
+        asyncio.run(play(simulator, control or simulator.control, say=say, began=began))
     except* (OSError, ValueError) as group:
         failures.extend(_leaves(group))
     for error in failures:
