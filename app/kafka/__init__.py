@@ -8,14 +8,17 @@ from app.kafka.clients import (
     producer_options,
     wait_for_kafka,
 )
+from app.kafka.headers import UNREADABLE, read_headers
 from app.kafka.settings import KafkaSettings
 
 __all__ = [
+    "UNREADABLE",
     "KafkaSettings",
     "admin_client",
     "client_id",
     "consumer_options",
     "describe",
     "producer_options",
+    "read_headers",
     "wait_for_kafka",
 ]

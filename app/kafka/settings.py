@@ -53,9 +53,7 @@ class KafkaSettings(BaseModel):
         description="Partitions of topics we create; the most workers of one"
         " topology that can share the work",
     )
-    replication: int = Field(
-        default=1, ge=1, le=15, description="Copies of topics we create"
-    )
+    replication: int = Field(default=1, ge=1, le=15, description="Copies of topics we create")
     retention_bytes: int = Field(
         default=1 << 30,
         ge=-1,

@@ -14,6 +14,7 @@ from app.embedded import EmbeddedStack
 from app.observe import Health, Metrics, Observed
 from app.shells.worker import WorkerStats, watch
 from models.records import block as blocks
+from tests import raw_producer
 from tests.worker_site import Feed, Reader, Site, good, series
 
 pytestmark = pytest.mark.integration
@@ -90,6 +91,26 @@ def test_hostile_records_become_dead_letters_and_good_ones_go_through(site: Site
     assert len({(letter.partition, letter.offset) for letter in letters}) == len(letters)
     counts = stats.stages[site.raw].counts
     assert sum(n for name, n in counts.items() if name.startswith("dead.")) == len(letters)
+
+
+@pytest.mark.parametrize("timestamp_ms", [-5, -1, 2**62])
+def test_headers_and_times_that_no_client_should_write(site: Site, timestamp_ms: int) -> None:
+    one = good("asset-0", 0)
+    assert one.value is not None
+    fine = [(name.encode(), value) for name, value in one.headers.items()]
+    with site.running():
+        # Repeated: confluent-kafka's flaw shows once Python has specialised the call.
+        for head in (*[[(b"\xff\xfe", b"x"), *fine]] * 20, fine):
+            raw_producer.produce(
+                site.bootstrap, site.raw, b"asset-0", one.value, head, timestamp_ms
+            )
+        Reader(site, site.dead_letters).until(20)
+        Reader(site, site.readings).until(1)
+    letters = site.letters()
+    assert len(letters) == 20
+    for letter in letters:
+        assert (letter.value, letter.timestamp_ms) == (one.value, timestamp_ms)
+        assert "unreadable" in letter.headers
 
 
 def test_an_output_too_large_for_kafka_is_a_dead_letter_and_leaves_no_trace(site: Site) -> None:

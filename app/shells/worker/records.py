@@ -12,8 +12,8 @@ from typing import Any
 from quixstreams.models import MessageContext, Row, Topic
 from quixstreams.models.messages import KafkaMessage
 
+from app.kafka import read_headers
 from models.records import deadletter
-from models.records.headers import as_mapping
 from topologies.core import Emission, Record
 from topologies.core.record import DEAD_LETTERS
 
@@ -47,13 +47,11 @@ class InputTopic(Topic):
         if offset > due + 1 and self.on_jump is not None:
             self.on_jump(topic, partition, due, offset)
         self._due[partition] = offset + 1
-        try:
-            headers = as_mapping(message.headers())
-        except UnicodeDecodeError:
-            headers = {}  # without its schema header the record becomes a dead letter
         key = message.key()
         timestamp = message.timestamp()[1]
-        record = Record(topic, partition, offset, timestamp, key, message.value(), headers)
+        record = Record(
+            topic, partition, offset, timestamp, key, message.value(), read_headers(message)
+        )
         # The row's key only prefixes the state; a record without a key touches none.
         return Row(
             value=record,

@@ -121,5 +121,5 @@ class WorkerStats:
         now = time.time()
         observe = self.latency.observe
         for timestamp_ms in self._pending:
-            observe(now - timestamp_ms / 1000)
+            observe(max(now - timestamp_ms / 1000, 0.0))
         self._pending.clear()
