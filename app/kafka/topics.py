@@ -8,7 +8,7 @@ taken as it is (``message.timestamp.after.max.ms``): refusing one record would r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
@@ -121,8 +121,14 @@ def check_partitions(topology: str, counts: Mapping[str, int]) -> None:
         )
 
 
-def config_warnings(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
-    """What existing topics have set otherwise than we need, one sentence each."""
+def check_configs(
+    admin: AdminClient, specs: Sequence[TopicSpec], written: Container[str] = ()
+) -> list[str]:
+    """What existing topics have set otherwise than we need, one sentence each.
+
+    Raises ConfigError for a topic of ``written`` whose settings would refuse a record one day:
+    that record would stop its writer again and again.
+    """
     resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
     warnings = []
     found = admin.describe_configs(resources, request_timeout=_REQUEST_S)
@@ -133,9 +139,14 @@ def config_warnings(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]
             warnings.append(f"{spec.name}: cannot read its config: {describe(error.args[0])}")
             continue
         warnings += _differences(spec, actual)
+    fatal = [w for w in warnings if w.split(": ")[0] in written and any(n in w for n in _REFUSING)]
+    if fatal:
+        raise ConfigError(f"{'; '.join(fatal)}. Change it with kafka-configs.sh --alter")
     return warnings
 
 
+#: Settings by which a broker refuses records.
+_REFUSING = ("message.timestamp.after.max.ms", "max.message.bytes")
 _WHY = {
     "cleanup.policy": "records would be lost",
     "retention.ms": "data dated in the past would be deleted",

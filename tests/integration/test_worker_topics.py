@@ -15,8 +15,8 @@ from app.kafka.clients import wait_for_kafka
 from app.kafka.topics import (
     TopicSpec,
     changelog_topic,
+    check_configs,
     check_partitions,
-    config_warnings,
     connectors_topic,
     dead_letter_topic,
     ensure_topics,
@@ -65,7 +65,7 @@ def test_many_processes_create_the_same_topics_at_once(settings: KafkaSettings) 
 def test_our_own_topics_give_no_warnings(settings: KafkaSettings, admin: AdminClient) -> None:
     specs = _specs(settings)
     ensure_topics(admin, specs)
-    assert config_warnings(admin, specs) == []
+    assert check_configs(admin, specs) == []
 
 
 def test_a_topic_that_forgets_by_age_is_warned_of(
@@ -77,12 +77,26 @@ def test_a_topic_that_forgets_by_age_is_warned_of(
         future.result()
     spec = log_topic(settings, name)
     ensure_topics(admin, [spec])
-    warnings = config_warnings(admin, [spec])
+    warnings = check_configs(admin, [spec])
     assert len(warnings) == 2
     assert f"{name}: retention.ms is 604800000, should be -1" in warnings[0]
     resource = ConfigResource(ResourceType.TOPIC, name)
     [future] = admin.describe_configs([resource]).values()
     assert future.result()["retention.ms"].value == "604800000"  # the site's topic is not touched
+
+
+@pytest.mark.parametrize("name", ["message.timestamp.after.max.ms", "max.message.bytes"])
+def test_a_topic_we_write_that_would_refuse_a_record_one_day_is_an_error(
+    settings: KafkaSettings, admin: AdminClient, name: str
+) -> None:
+    dead = dead_letter_topic(settings)
+    config = {**dead.config, name: "1100000"}
+    for future in admin.create_topics([NewTopic(dead.name, 4, 1, config=config)]).values():
+        future.result()
+    ensure_topics(admin, [dead])
+    assert len(check_configs(admin, [dead])) == 1
+    with pytest.raises(ConfigError, match=f"{name} is 1100000, should be {dead.config[name]}"):
+        check_configs(admin, [dead], {dead.name})
 
 
 def test_records_dated_long_ago_and_far_ahead_are_kept(

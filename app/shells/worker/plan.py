@@ -11,8 +11,8 @@ from app.kafka import KafkaSettings
 from app.kafka.topics import (
     TopicSpec,
     changelog_topic,
+    check_configs,
     check_partitions,
-    config_warnings,
     dead_letter_topic,
     ensure_topics,
     log_topic,
@@ -54,7 +54,8 @@ class Plan:
     def prepare(self, admin: AdminClient, kafka: KafkaSettings) -> list[str]:
         """Create and check all topics; warnings about those that exist.
 
-        Raises ConfigError where partition counts differ, TransportError where Kafka fails.
+        Raises ConfigError where partition counts differ or a topic would refuse records,
+        TransportError where Kafka fails.
         """
         meeting = [log_topic(kafka, name) for name in self._meeting()]
         dead = dead_letter_topic(kafka)
@@ -70,7 +71,8 @@ class Plan:
                 {topic: counts[topic], self.changelog(topic): made[self.changelog(topic)]},
             )
         specs: list[TopicSpec] = [*meeting, dead, *changelogs]
-        return config_warnings(admin, specs)
+        written = {*self.outputs.values(), *(spec.name for spec in changelogs)}
+        return check_configs(admin, specs, written)
 
     def _meeting(self) -> list[str]:
         outputs = [topic for name, topic in self.outputs.items() if name != DEAD_LETTERS]

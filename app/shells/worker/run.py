@@ -90,10 +90,10 @@ class _Job:
         failing_since: float | None = None
         pause = _PAUSE_S[0]
         while True:
-            commits = self._stats.commits
+            if not wait_for_kafka(self._kafka, patience, stop):
+                return 0
+            commits, begun = self._stats.commits, time.monotonic()
             try:
-                if not wait_for_kafka(self._kafka, patience, stop):
-                    return 0
                 self._run_once(stop)
                 return 0
             except Exception as error:
@@ -104,9 +104,10 @@ class _Job:
                 if stop.is_set():
                     LOG.warning("worker %s: stopped while %s", self._name, verdict.message)
                     return 0
-                if failing_since is None or self._stats.commits > commits:
-                    failing_since, pause = time.monotonic(), _PAUSE_S[0]
-                if time.monotonic() - failing_since > patience:
+                now = time.monotonic()
+                if failing_since is None or self._stats.commits > commits or now - begun > patience:
+                    failing_since, pause = now, _PAUSE_S[0]
+                if now - failing_since > patience:
                     raise
                 LOG.warning("worker %s: begins anew: %s", self._name, verdict.message)
             self._stats.restarts += 1
@@ -142,8 +143,7 @@ def _stopping(application: WorkerApplication, stop: threading.Event) -> Iterator
     def watch() -> None:
         while not over.wait(0.05):
             if stop.is_set():
-                application.stop()
-                return
+                application.stop()  # again and again: `run` forgets one that came before it
 
     watcher = threading.Thread(target=watch, name="worker-stop", daemon=True)
     watcher.start()
