@@ -44,8 +44,10 @@ class ConnectorParameters(BaseModel):
         500, ge=1, description="… or until there are this many, whichever comes first"
     )
     heartbeat: Duration = Field(
-        5_000_000_000, gt=0, description="An asset silent for this long gets a heartbeat, which moves its time and closes"
-        " its windows: longer than the longest regular pause of its source"
+        5_000_000_000,
+        gt=0,
+        description="An asset silent for this long gets a heartbeat, which moves its time and"
+        " closes its windows: longer than the longest regular pause of its source",
     )
 
 
