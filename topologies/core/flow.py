@@ -69,6 +69,8 @@ class Series:
     #: Whether a number counts: usable quality and finite.
     usable: NDArray[np.bool_]
     groups: Groups
+    #: Key time just before each sample arrived, ns; None where ``t`` itself says it (features).
+    clock: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.t.size)
@@ -109,6 +111,8 @@ class Flow:
     anomalies: list[Anomaly] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    #: How far each step's lane is complete, ns; where it says nothing: the key's time.
+    lane_time: dict[str, int] = field(default_factory=dict)
     _series: dict[tuple[str, str], tuple[object, Series]] = field(default_factory=dict)
 
     def count(self, name: str, amount: int) -> None:
@@ -134,7 +138,10 @@ class Flow:
 
 def _of_block(block: Block) -> Series:
     usable = quality.usable(block.q) & np.isfinite(block.v)
-    return Series(block.asset, block.tags, block.tag, block.t, block.v, usable, group(block.tag))
+    groups = group(block.tag)
+    return Series(
+        block.asset, block.tags, block.tag, block.t, block.v, usable, groups, block.clock
+    )
 
 
 def _of_features(features: Features, statistic: str) -> Series:
