@@ -62,6 +62,6 @@ def tally(inputs: tuple[str, ...] = ("opcua",), policy: str = "dead-letter") -> 
     return Topology(
         name="tally",
         inputs=tuple(Input(source=name, decode=Blocks()) for name in inputs),
-        steps=(Running(on_error=policy),),  # type: ignore[arg-type]
+        steps=(Running(on_error=policy),),
         outputs=(Output(kind="readings"),),
     )

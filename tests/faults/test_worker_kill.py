@@ -75,8 +75,9 @@ def test_kills_at_random_moments_change_nothing(
     feeder, reader = Feeder(site), Reader(site, site.readings)
     with feeder.feeding():
         for _ in range(10 if FULL else 3):
+            done = len(site.read())
             worker = site.start(instance="only")
-            reader.until(len(reader.seen) + 1, worker=worker)
+            reader.until(done + ASSETS, worker=worker)  # it is at work itself
             time.sleep(chance.uniform(0, 1.5))  # the random moment
             worker.kill()
     worker = site.start(instance="only")

@@ -30,7 +30,7 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("hunter2\n")
     assert KafkaSettings(password_file=file).connection()["sasl.password"] == "hunter2"
-    plain = KafkaSettings(password="hunter2")  # type: ignore[arg-type]
+    plain = KafkaSettings(password="hunter2")
     assert plain.connection()["sasl.password"] == "hunter2"
     assert "hunter2" not in repr(plain)
     assert "hunter2" not in plain.model_dump_json()
@@ -49,4 +49,4 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_said(given: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        KafkaSettings(**given)  # type: ignore[arg-type]
+        KafkaSettings(**given)
