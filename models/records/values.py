@@ -33,22 +33,17 @@ def split(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
 
     The common case, all plain numbers, costs one numpy call.
     """
-    array = np.asarray(values) if _plain(values) else None
-    if array is not None and array.ndim == 1:
-        if array.dtype.kind == "f":
-            floats: Floats = array.astype(np.float64, copy=False)
-            if bool(np.isfinite(floats).all()):
-                return floats, ()
-        elif array.dtype.kind == "i" and (
-            array.size == 0 or (array.max() <= EXACT and array.min() >= -EXACT)
-        ):
-            return array.astype(np.float64), ()
-    return _split_slowly(values)
-
-
-def _plain(values: Sequence[Any]) -> bool:
     kinds = set(map(type, values))
-    return kinds <= {float, int}
+    if kinds <= {float, int}:
+        try:
+            floats: Floats = np.array(values, dtype=np.float64)
+        except OverflowError:
+            return _split_slowly(values)
+        # A large integer among floats must not lose its last digits.
+        exact = int not in kinds or not (np.abs(floats) > EXACT).any()
+        if exact and bool(np.isfinite(floats).all()):
+            return floats, ()
+    return _split_slowly(values)
 
 
 def _split_slowly(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
