@@ -308,7 +308,7 @@ def _row(end: int, tag: str, samples: list[tuple[int, float, bool]]) -> dict[str
     row.update(dict.fromkeys(names, math.nan))
     if n:
         v = np.array([one[1] for one in good]).astype(np.longdouble)
-        u = np.array([one[0] - end for one in good]).astype(np.longdouble) / NS_PER_S
+        u = np.array([one[0] - good[0][0] for one in good]).astype(np.longdouble) / NS_PER_S
         row.update(mean=float(v.mean()), min=float(v.min()), max=float(v.max()))
         row["rms"] = float(np.sqrt((v * v).mean()))
         if n > 1:
