@@ -107,6 +107,10 @@ class Memory:
         """Forget bytes."""
         self._overlay.delete(f"{self._step}/{name}")
 
+    def part(self, name: str) -> Memory:
+        """A memory within this one, for a second table of the same step."""
+        return Memory(self._overlay, f"{self._step}/{name}")
+
     def table(self, columns: Columns) -> Table:
         """The step's table as it was saved last; empty at first."""
         return Table.load(self, columns)
