@@ -2,7 +2,7 @@
 of the hall over MQTT."""
 
 from topologies.core import Input, Output, Topology
-from topologies.steps import decode
+from topologies.steps import decode, extract, transform
 
 CLIMATE = decode.MqttTemplate(
     name="climate", topic="glass/env/+", time="ts", time_format="unix_s", fields="*", ignore=("ts",)
@@ -16,5 +16,12 @@ topology = Topology(
         Input(source="modbus", decode=decode.Modbus(), assets=("glass/*",)),
         Input(source="mqtt", decode=decode.Mqtt(templates=(CLIMATE,)), assets=("glass/*",)),
     ),
-    outputs=(Output(kind="readings", retention="90d"),),
+    steps=(
+        transform.Scale(),
+        extract.Window(size="5s", grace="1s"),
+    ),
+    outputs=(
+        Output(kind="readings", retention="90d"),
+        Output(kind="features"),
+    ),
 )
