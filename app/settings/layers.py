@@ -90,7 +90,9 @@ def read(
     if dotenv.is_file():
         layers.layers += _variables(_read_dotenv(dotenv), f"{dotenv.name}: ")
     layers.layers += _variables(environment, "environment: ")
-    layers.layers += [Layer(f"--set {text.partition('=')[0].strip()}", _flag(text)) for text in overrides]
+    for text in overrides:
+        origin = f"--set {text.partition('=')[0].strip()}"
+        layers.layers.append(Layer(origin, _flag(text)))
     return layers
 
 
