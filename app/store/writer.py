@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import ReplaceOne
+from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -134,11 +134,11 @@ class BulkWriter:
 
     def _attempt(self, writes: list[Write]) -> _Chunk:
         try:
-            chunk, doubtful = self._bulk_write(writes)
+            chunk, doubtful = self._bulk_write(writes, first=True)
             if doubtful:
-                # Another writer made the document in between: it is there now, and its revision
-                # decides.
-                second, doubtful = self._bulk_write(doubtful)
+                # The document is there already, perhaps only since another writer made it a
+                # moment ago: now it is replaced, if its revision is lower.
+                second, doubtful = self._bulk_write(doubtful, first=False)
                 chunk.stored += second.stored
                 chunk.rejected += second.rejected
                 chunk.again += second.again
@@ -154,12 +154,12 @@ class BulkWriter:
         except StoreAway as error:
             return _Chunk(again=writes, trouble=str(error))
 
-    def _bulk_write(self, writes: list[Write]) -> tuple[_Chunk, list[Write]]:
-        """One bulk write; also those writes whose revision was not lower, or that lost a race.
+    def _bulk_write(self, writes: list[Write], *, first: bool) -> tuple[_Chunk, list[Write]]:
+        """One bulk write; also those writes that failed on an ``_id`` that is there already.
 
         Raises StoreAway or StoreRefused where nothing is known of any of them.
         """
-        operations = [_operation(write) for write in writes]
+        operations = [_operation(write, first) for write in writes]
         try:
             self._collections[writes[0].output].bulk_write(operations, ordered=False)
         except BulkWriteError as error:
@@ -215,10 +215,13 @@ def _newest(
     return list(newest.values()), older
 
 
-def _operation(write: Write) -> ReplaceOne[Any]:
-    # Where the stored revision is not lower nothing matches, and the upsert fails on the _id:
-    # an error that says "unchanged". A pipeline update would avoid it, but the embedded store
-    # has none.
+def _operation(write: Write, first: bool) -> InsertOne[Any] | ReplaceOne[Any]:
+    # Almost all documents are new: an insert costs half of an upsert, and fails where one is there.
+    if first and not write.revision:
+        return InsertOne(write.document)
+    # Where the stored revision is not lower nothing matches, and the upsert fails on the _id: an
+    # error that says "unchanged". A pipeline update would need none, but the embedded store has
+    # no such.
     given: dict[str, Any] = {"_id": write.id}
     if write.revision is not None:
         given["revision"] = {"$lt": write.revision}

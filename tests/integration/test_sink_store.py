@@ -110,7 +110,10 @@ def test_records_that_are_no_documents_are_dead_letters_and_the_others_stay(
         Feed("readings", b"pump", ok.value, {**ok.head, "event-id": b"\xff\xfe"}),
         Feed("alarms", b"pump", b"{}", alarm(0).head),
         Feed(
-            "features", b"pump", feature(0).value.replace(b'"mean"', b'"m\\u0000"'), feature(0).head
+            "features",
+            b"pump",
+            (feature(0).value or b"").replace(b'"mean"', b'"m\\u0000"'),
+            feature(0).head,
         ),
     ]
     with site.running() as stats:
