@@ -49,6 +49,11 @@ class ConnectorParameters(BaseModel):
         description="An asset silent for this long gets a heartbeat, which moves its time and"
         " closes its windows: longer than the longest regular pause of its source",
     )
+    quiet: Duration = Field(
+        60_000_000_000,
+        gt=0,
+        description="Connected, but without a message of any asset for this long: not ready",
+    )
 
 
 P = TypeVar("P", bound=ConnectorParameters)

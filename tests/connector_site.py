@@ -91,6 +91,7 @@ class RunningConnector:
     def stop(self) -> int | None:
         self._stop.set()
         self._thread.join(30)
+        assert not self._thread.is_alive(), "the connector does not stop"
         return self.code
 
     def wait_connected(self, timeout_s: float = 30) -> None:

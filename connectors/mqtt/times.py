@@ -36,4 +36,5 @@ def _ns(value: Any, format_: str) -> int:
     if isinstance(value, int):
         return value * factor
     # a float of seconds holds microseconds today, and would show its own noise in ns
-    return round(value * (factor // 1000)) * 1000 if factor >= 1000 else round(value * factor)
+    number = float(value)
+    return round(number * (factor // 1000)) * 1000 if factor >= 1000 else round(number * factor)

@@ -300,6 +300,7 @@ def test_clean_stop_says_disconnected(simulate: Simulate, kafka: KafkaSettings) 
     asset = {"name": "drive", "unit": 1, "fields": {"a": {"address": 0}}, **level()}
     simulator = simulate({"kind": "modbus", "assets": [asset]})
     parameters, templates = modbus(simulator)
+    parameters["units"][0]["interval"] = "1ms"  # always behind: also then it stops when asked
     with LandedTopic(kafka, kafka.topics.raw("modbus")) as topic:
         connector = RunningConnector("line", "modbus", parameters, kafka, templates)
         topic.until(lambda records: list(data(records)), "data")

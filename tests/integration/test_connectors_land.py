@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from app.embedded import EmbeddedStack
 from app.kafka import KafkaSettings
 from models.modbus import ModbusTemplate
-from models.records import raw
+from models.records import heartbeat, raw
 from models.records.values import exact
-from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, data, until
+from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, beats, data, until
 from tests.connectors.simulators.conftest import Process, simulate, skab_file, trace_file
 
 __all__ = ["simulate", "skab_file", "trace_file"]
@@ -196,3 +197,70 @@ def test_mqtt_recording_lands_whole(
         assert first.timestamp // 1000 < 1_600_000_000
         until(lambda: connector.stats.buffered_records == 0, "everything acknowledged")
         assert connector.stats.counters.lost == {}
+
+
+def test_silent_assets_keep_time_moving(
+    simulate: Simulate, kafka: KafkaSettings, trace_file: Path
+) -> None:
+    """A recording of 2020 ends; heartbeats go on from its last time, at the pace of the clock."""
+    simulator = simulate(
+        {
+            "kind": "opcua",
+            "assets": [
+                {"name": "mute", "rows": 1, "tags": {"a": {"kind": "level", "at": 1.0}}}
+            ],
+            "trace": {"path": str(trace_file), "asset": "pump", "speed": "max"},
+        }
+    )  # fmt: skip
+    parameters = opcua_parameters(
+        simulator.endpoint, ["Pressure", "Flow Rate"], heartbeat="500ms", quiet="2s"
+    )
+    with (
+        LandedTopic(kafka, kafka.topics.raw("opcua")) as topic,
+        RunningConnector("press", "opcua", parameters, kafka) as connector,
+    ):
+
+        def beats_of(records: list[LandedRecord]) -> list[heartbeat.Heartbeat]:
+            found = [heartbeat.decode(each.value) for each in beats(records)]
+            return [beat for beat in found if beat.state is heartbeat.State.ALIVE]
+
+        topic.until(lambda records: len(beats_of(records)) >= 4, "heartbeats")
+        last = max(t for _, t, _ in opcua_samples(topic.records))
+        found = beats_of(topic.records)
+        assert {beat.asset for beat in found} == {"pump"}
+        for beat in found:
+            assert beat.elapsed is not None
+            assert beat.t == last + beat.elapsed
+        elapsed = [beat.elapsed or 0 for beat in found]
+        assert all(0.4e9 < b - a < 2e9 for a, b in itertools.pairwise(elapsed))
+        # the same key and the same path: in the order in which it happened
+        places = [(each.partition, each.offset) for each in topic.records]
+        assert places == sorted(places)
+        assert [each.schema for each in topic.records][-4:] == ["heartbeat/1"] * 4
+        until(lambda: not connector.stats.ready, "no data flows, and health says so")
+        assert "no data" in connector.stats.why_not_ready
+
+
+def test_partitions_are_those_of_quixstreams(stack: EmbeddedStack, kafka: KafkaSettings) -> None:
+    """Our producers and quixstreams' (murmur2) put a key in the same partition."""
+    from confluent_kafka import Producer
+
+    from app.kafka import admin_client, producer_options
+    from app.kafka.topics import ensure_topics, log_topic
+
+    name = kafka.topics.raw("opcua")
+    ensure_topics(admin_client(kafka), [log_topic(kafka, name)])
+    keys = [f"glass/line-{n}/öfen".encode() for n in range(50)]
+    ours = Producer(producer_options(kafka, "test"))
+    theirs = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2"})
+    for producer in (ours, theirs):
+        for key in keys:
+            producer.produce(name, b"x", key, headers={"schema": b"x/1"})
+        assert producer.flush(30) == 0
+    with LandedTopic(kafka, name) as topic:
+        topic.until(lambda records: len(records) == 100, "all")
+        partitions: dict[str, set[int]] = {}
+        for record in topic.records:
+            partitions.setdefault(record.key, set()).add(record.partition)
+    assert all(len(found) == 1 for found in partitions.values())
+    assert len({next(iter(found)) for found in partitions.values()}) == kafka.partitions

@@ -10,7 +10,6 @@ Reading pauses while the outbox is full; nothing that was read is dropped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -90,7 +89,8 @@ class ConnectorRunner:
             parameters.gather, parameters.gather_messages, settings.record_bytes
         )
         self._gathering = asyncio.Event()
-        self._last_add = 0
+        #: When the last message was read, and the source was connected, monotonic ns.
+        self._last_add = self._opened = 0
         self._maker = RecordMaker(
             self.name, self.session, connector.schema, config_version, connector.pack,
             kafka.max_message_bytes - 4096,
@@ -176,6 +176,8 @@ class ConnectorRunner:
             await asyncio.sleep(0)  # a read that had something queued gave way to nobody
 
     def _connected(self) -> None:
+        self._opened = time.monotonic_ns()
+        self.stats.quiet = 0
         self.stats.state, self.stats.reason = "connected", ""
         LOG.info("%s: connected", self.name)
         self._heartbeats.expect(self._connector.assets(), time.time_ns())
@@ -248,6 +250,8 @@ class ConnectorRunner:
             self.stats.assets_known = len(self._heartbeats)
             self.stats.problems = tuple(self._connector.problems())
             connected = self.stats.state == "connected"
+            quiet = time.monotonic_ns() - max(self._last_add, self._opened)
+            self.stats.quiet = quiet if quiet > self._connector.parameters.quiet else 0
             if self._outbox.full or (connected and not self._caught_up):
                 continue  # what was not read yet may be older than what we would say
             alive = self._connector.alive if connected else _never
@@ -339,8 +343,11 @@ def _never(asset: str) -> bool:
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+    """Cancel tasks and wait until they have ended. Their errors are left to be asked for."""
+    open_ = {task for task in tasks if not task.done()}
+    while open_:
+        for task in open_:
+            task.cancel()
+        # again and again: before Python 3.12 ``asyncio.wait_for``, which the libraries use,
+        # swallows a cancellation that comes together with a result
+        _, open_ = await asyncio.wait(open_, timeout=0.1)

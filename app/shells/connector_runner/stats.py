@@ -61,13 +61,15 @@ class ConnectorStats:
         self.problems: tuple[str, ...] = ()
         #: Receive time of the last message, ns; 0 before the first.
         self.last_received = 0
+        #: For how long a connection has been without any message, ns, where that is too long.
+        self.quiet = 0
         #: Assets heard within three heartbeat intervals, and all of them.
         self.assets_heard = 0
         self.assets_known = 0
 
     @property
     def ready(self) -> bool:
-        """Connected, data of at least one asset flows (where any is expected), Kafka takes it."""
+        """Connected, data flows, and Kafka takes it."""
         return not self.why_not_ready
 
     @property
@@ -77,8 +79,8 @@ class ConnectorStats:
             return f"{self.state}: {self.reason}" if self.reason else self.state
         if self.kafka_reason:
             return f"Kafka does not take records: {self.kafka_reason}"
-        if self.assets_known and not self.assets_heard:
-            return "connected, but no data flows"
+        if self.quiet:
+            return f"connected, but no data for {self.quiet / 1e9:.0f} s"
         return ""
 
     def lose(self, reason: str, messages: int) -> None:
