@@ -64,7 +64,10 @@ _LOGGING = {
 
 def new_cluster_id() -> str:
     """A random id in Kafka's form: 16 bytes, URL-safe base64, no padding."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if text[0] != "-":  # Kafka's tools would take it for an option
+            return text
 
 
 def prepare(
