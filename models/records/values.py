@@ -122,7 +122,7 @@ def read_typed(entries: Any, size: int) -> tuple[Typed, ...]:
         index, kind, value = entry
         if type(index) is not int or not 0 <= index < size:
             raise MalformedRecord(f"a typed value has index {index!r}, of {size} samples")
-        if kind not in KINDS:
+        if type(kind) is not str or kind not in KINDS:
             raise MalformedRecord(f"a typed value is of kind {kind!r}, not one of i, f, s, b, j")
         if kind == "f" and value not in ("nan", "inf", "-inf"):
             raise MalformedRecord(f"a typed float is {value!r}, not 'nan', 'inf' or '-inf'")
