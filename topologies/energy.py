@@ -1,7 +1,7 @@
 """Solar plants: loggers with four vendors' payloads, made one; loggers that fall silent."""
 
 from topologies.core import Input, Output, Topology
-from topologies.steps import decode
+from topologies.steps import alarm, decode, detect, extract, transform, validate
 
 #: What each vendor's loggers send, told apart by a path that only they have.
 FLAT = decode.MqttTemplate(
@@ -33,5 +33,21 @@ topology = Topology(
             assets=("energy/*",),
         ),
     ),
-    outputs=(Output(kind="readings", retention="365d"),),
+    steps=(
+        transform.Scale(),
+        validate.Qartod(),
+        transform.Derive(tag="efficiency", expression="ac_power / dc_power", on="ac_power"),
+        extract.Window(size="1m", grace="10s"),
+        detect.Silence(after="2m"),
+        detect.Limits(),
+        detect.Ewma(name="drift", of="window", tags=("efficiency", "module_temperature"), tau="1h"),
+        alarm.Alarm(name="logger_missing", of="silence", severity="high"),
+        alarm.Alarm(name="limit_alarm", of="limits", on_delay="5s", off_delay="30s"),
+    ),
+    outputs=(
+        Output(kind="readings", retention="365d"),
+        Output(kind="features"),
+        Output(kind="anomalies"),
+        Output(kind="alarms"),
+    ),
 )

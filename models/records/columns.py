@@ -34,7 +34,14 @@ def loads(payload: bytes | None, what: str) -> dict[str, Any]:
 
 def dumps(value: Any) -> bytes:
     """Compact JSON; numpy arrays as lists, non-finite numbers as null."""
-    return orjson.dumps(value, option=JSON_OPTIONS)
+    return orjson.dumps(value, default=_list, option=JSON_OPTIONS)
+
+
+def _list(value: Any) -> Any:
+    """What orjson cannot take as it is: arrays that are views with gaps."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def field(record: dict[str, Any], name: str, kind: type, what: str) -> Any:
