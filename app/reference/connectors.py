@@ -1,0 +1,62 @@
+"""The page of connectors: parameters of each kind, with a sample from the demo's plant."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from app.reference.schema import Document, paragraph, table, title
+from connectors.discover import find_all
+
+_PLANT = Path(__file__).resolve().parent.parent.parent / "plantstream.toml"
+_SHOWN = 2
+
+
+def markdown() -> str:
+    """docs/reference/connectors.md."""
+    lines = [
+        "# Connectors",
+        "",
+        "Each lands what its devices say, verbatim, on `raw.<kind>`. Beside its own parameters"
+        " every one has `enabled` and `simulator` (see [configuration](configuration.md)).",
+    ]
+    samples = _samples()
+    for kind, connector in find_all().items():
+        document = Document(connector.Parameters)
+        lines += ["", f"## {kind}", "", paragraph(connector.Parameters.__doc__), ""]
+        lines += table(document.fields())
+        done: set[str] = set()
+        for name in document.referred(document.schema):
+            lines += _model(document, name, done)
+        if kind in samples:
+            lines += ["", "```toml", samples[kind].rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _model(document: Document, name: str, done: set[str]) -> list[str]:
+    schema = document.definitions[name]
+    if name in done or "properties" not in schema:
+        return []
+    done.add(name)
+    lines = ["", f'<a id="{name.lower()}"></a>', "", f"### {title(name)}", ""]
+    lines += [paragraph(schema.get("description")), "", *table(document.fields(schema))]
+    for inner in document.referred(schema):
+        lines += _model(document, inner, done)
+    return lines
+
+
+def _samples() -> dict[str, str]:
+    """One connector of each kind, as the demo's plant has it; long lists are cut."""
+    samples: dict[str, str] = {}
+    plant = tomllib.loads(_PLANT.read_text(encoding="utf-8")) if _PLANT.is_file() else {}
+    for name, entry in plant.get("connectors", {}).items():
+        short = {key: _cut(value) for key, value in entry.items()}
+        samples.setdefault(entry["kind"], tomli_w.dumps({"connectors": {name: short}}))
+    return samples
+
+
+def _cut(value: Any) -> Any:
+    return value[:_SHOWN] if isinstance(value, list) else value
