@@ -41,11 +41,11 @@ def seed() -> int:
 
 
 class Feeder:
-    """Feeds rounds, a few a second, until told to stop."""
+    """Feeds ``rounds`` in a transaction, twenty a second, until told to stop."""
 
-    def __init__(self, site: SinkSite, pace_s: float = 0.05) -> None:
+    def __init__(self, site: SinkSite, rounds: int = 1) -> None:
         self.sent: list[Feed] = []
-        self._site, self._pace_s, self._over = site, pace_s, threading.Event()
+        self._site, self._rounds, self._over = site, rounds, threading.Event()
         self._failure: BaseException | None = None
 
     @contextmanager
@@ -63,10 +63,11 @@ class Feeder:
     def _run(self) -> None:
         try:
             number = 0
-            while not self._over.wait(self._pace_s):
-                self._site.feed(good(number))
-                self.sent += good(number)
-                number += 1
+            while not self._over.wait(0.05):
+                records = [r for n in range(number, number + self._rounds) for r in good(n)]
+                self._site.feed(records)
+                self.sent += records
+                number += self._rounds
         except BaseException as failure:
             self._failure = failure
 
@@ -99,13 +100,14 @@ def _row_ids(record: Feed) -> list[str]:
 
 def test_killed_sinks_lose_and_double_nothing(site: SinkSite, seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    feeder, log = Feeder(site), tmp_path / "sink.log"
+    # More than the store takes at once: full batches, so that a kill falls into a write.
+    feeder, log = Feeder(site, rounds=3), tmp_path / "sink.log"
     with feeder.feeding():
         for _ in range(10 if FULL else 3):
             process = site.start(log)
             more = _blocks(site) + 1
             until(lambda more=more: _blocks(site) >= more, 60, log.read_text)  # type: ignore[misc]
-            threading.Event().wait(chance.uniform(0.0, 2.0))  # the moment is the test
+            threading.Event().wait(chance.uniform(0.0, 1.0))  # the moment is the test
             end(process, signal.SIGKILL)
     process = site.start(log)
     try:
@@ -151,7 +153,7 @@ def test_kafka_away_delays_documents_only(site: SinkSite, stack: EmbeddedStack) 
         again = SinkSite(stack, site.kafka.prefix)
         more = [record for number in range(1000, 1020) for record in good(number)]
         again.feed(more)
-        site.until_committed(90)
+        site.until_committed(150)
     account(site, feeder.sent + more)
 
 
@@ -180,6 +182,25 @@ def test_a_sink_told_to_stop_while_the_store_is_away_stops(
     finally:
         assert end(process) == 0, log.read_text()
     account(site, good(0) + good(1))
+
+
+def test_a_sink_told_to_stop_while_kafka_is_away_stops(
+    site: SinkSite, stack: EmbeddedStack, tmp_path: Path
+) -> None:
+    log = tmp_path / "sink.log"
+    site.feed(good(0))
+    process = site.start(log)
+    try:
+        site.until_committed()
+        stack.stop_service("kafka", kill=True)
+        try:
+            process.terminate()
+            assert process.wait(30) == 0, log.read_text()
+        finally:
+            stack.start_service("kafka")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_sink_that_starts_before_the_store_waits_for_it(
