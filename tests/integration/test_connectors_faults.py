@@ -53,6 +53,7 @@ class Publisher:
         self.count = 0
 
     def send(self, messages: int) -> None:
+        until(self._client.is_connected, "the publisher is connected again")
         infos = []
         for _ in range(messages):
             topic = f"{self._site}/{self.count % 5}/data"
