@@ -36,6 +36,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,10 @@ class Ewma:
     n: Ints
     #: Newest time, ns (of no meaning where n is 0).
     last: Ints
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All four."""
+        return self.mean, self.var, self.n, self.last
 
 
 def fresh(size: int) -> Ewma:
@@ -110,15 +116,16 @@ def _scan(
     if begins:
         state.mean = np.where(new, first_x, state.mean)
         state.last = np.where(new, first_t, state.last)
-    newest = np.maximum.accumulate(np.maximum(t, state.last[:, None]), axis=1)
-    np.subtract(newest[:, 0], state.last, out=gap[:, 0])
-    np.subtract(newest[:, 1:], newest[:, :-1], out=gap[:, 1:])
+    newest = np.empty((groups, size + 1), np.int64)
+    newest[:, 0], newest[:, 1:] = state.last, t
+    np.maximum.accumulate(newest, axis=1, out=newest)
+    np.subtract(newest[:, 1:], newest[:, :-1], out=gap)
     gap *= -1.0 / tau
     alpha = np.expm1(gap, out=gap)
     np.negative(alpha, out=alpha)
     np.minimum(alpha, 1.0 / minimum, out=alpha)
     # The very first sample is the mean already: it is 1 of 1, and moves nothing.
-    np.maximum(alpha, 1.0 / np.maximum(count, 1), out=alpha)
+    np.maximum(alpha, 1.0 / (count if learn is None else np.maximum(count, 1)), out=alpha)
     y = x - state.mean[:, None]
     if learn is not None:
         alpha[~learn] = 0.0
@@ -128,29 +135,26 @@ def _scan(
     keep = 1.0 - alpha
     product = np.multiply.accumulate(keep, axis=1)
     share = alpha / product
-    mean = np.add.accumulate(share * y, axis=1)
-    mean *= product
-    before = np.empty_like(mean)
-    before[:, 0] = 0.0
-    before[:, 1:] = mean[:, :-1]
-    y -= before
+    # One column more than samples: the first is the state before, the last the one after.
+    mean = np.zeros((groups, size + 1))
+    after = np.add.accumulate(share * y, axis=1, out=mean[:, 1:])
+    after *= product
+    y -= mean[:, :-1]
     if learn is not None:
         y[~learn] = 0.0
     y *= y
     y *= share
     y *= keep
-    np.add.accumulate(y, axis=1, out=y)
-    y += state.var[:, None]
-    y *= product
-    spread = np.empty_like(y)
-    spread[:, 0] = state.var
-    spread[:, 1:] = y[:, :-1]
-    before += state.mean[:, None]
-    state.mean = state.mean + mean[:, -1]
-    state.var = y[:, -1].copy()
+    var = np.empty((groups, size + 1))
+    var[:, 0] = state.var
+    after = np.add.accumulate(y, axis=1, out=var[:, 1:])
+    after += var[:, :1]
+    after *= product
+    mean += state.mean[:, None]
+    state.mean, state.var = mean[:, -1].copy(), var[:, -1].copy()
     state.n = count[:, -1].copy()
     state.last = newest[:, -1].copy()
-    return before, spread
+    return mean[:, :-1], var[:, :-1]
 
 
 def score(x: Floats, mean: Floats, var: Floats, floor: float) -> Floats:
@@ -211,6 +215,8 @@ def clipped(
     return means, variances
 
 
+@lru_cache(maxsize=PIECE)
 def _steps(size: int) -> Ints:
-    result: Ints = np.arange(1, size + 1)
-    return result
+    steps: Ints = np.arange(1, size + 1)
+    steps.flags.writeable = False
+    return steps
