@@ -22,7 +22,7 @@ TimeParser = Callable[[object], int]
 UNIX = {"unix_s": NS_PER_S, "unix_ms": NS_PER_MS, "unix_us": NS_PER_US, "unix_ns": 1}
 FORMATS = (*UNIX, "iso8601")
 
-_NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _ISO = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,30}))?)?"
     r" ?(?:([Zz])|([+-])(\d\d)(?::?(\d\d))?)?",

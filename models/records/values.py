@@ -39,8 +39,8 @@ def split(values: Sequence[Any]) -> tuple[Floats, tuple[Typed, ...]]:
             floats: Floats = np.array(values, dtype=np.float64)
         except OverflowError:
             return _split_slowly(values)
-        # A large integer among floats must not lose its last digits.
-        exact = int not in kinds or not (np.abs(floats) > EXACT).any()
+        # A large integer must not lose its last digits: 2**53 + 1 is 2**53 as a float.
+        exact = int not in kinds or not (np.abs(floats) >= EXACT).any()
         if exact and bool(np.isfinite(floats).all()):
             return floats, ()
     return _split_slowly(values)
