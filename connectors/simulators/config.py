@@ -59,6 +59,9 @@ class Fault(Model):
         default=None,
         description="Added to the value; by default six times the signal's usual spread.",
     )
+    every: Duration | None = Field(
+        default=None, gt=0, description="Happens again so often; without it once."
+    )
 
 
 class RandomFaults(Model):

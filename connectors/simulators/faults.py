@@ -36,11 +36,22 @@ class _Active:
     start: int
     stop: int
     size: float | None
+    every: int = 0
     struck: bool = False
 
     def over(self, elapsed: int) -> bool:
         """A spike is over when it struck a row, however late; the others at their end."""
         return self.struck if self.kind == "spike" else elapsed >= self.stop
+
+    def due(self, elapsed: int) -> _Active | None:
+        """Itself, or where it is over its next repetition that is not, if it has any."""
+        if not self.over(elapsed):
+            return self
+        if not self.every:
+            return None
+        times = max(1, -(-(elapsed + 1 - self.stop) // self.every))
+        shift = times * self.every
+        return _Active(self.kind, self.start + shift, self.stop + shift, self.size, self.every)
 
 
 @dataclass(slots=True)
@@ -97,7 +108,8 @@ class AssetFaults:
     def add(self, fault: Fault, elapsed: int) -> None:
         """Plan a fault, ``at`` counted from ``elapsed``. Raises ValueError for an unknown tag."""
         start = elapsed + fault.at
-        active = _Active(fault.kind, start, start + max(fault.length, 1), fault.size)
+        stop = start + max(fault.length, 1)
+        active = _Active(fault.kind, start, stop, fault.size, fault.every or 0)
         if fault.tag is not None and fault.tag not in self._tags:
             raise ValueError(
                 f"tag {fault.tag!r} of asset {fault.asset!r}; known are {sorted(self._tags)}"
@@ -110,7 +122,7 @@ class AssetFaults:
 
     def silent(self, elapsed: int) -> bool:
         """Whether the whole asset sends nothing at this time."""
-        self._silences = [one for one in self._silences if elapsed < one.stop]
+        self._silences = _due(self._silences, elapsed)
         return any(one.start <= elapsed for one in self._silences)
 
     def apply(self, elapsed: int, row: dict[str, float]) -> list[Sample]:
@@ -144,10 +156,16 @@ class AssetFaults:
     @staticmethod
     def _current(state: _Tag, elapsed: int) -> _Active | None:
         """The fault in force; planned ones first."""
-        state.planned = [one for one in state.planned if not one.over(elapsed)]
+        state.planned = _due(state.planned, elapsed)
         found = next((one for one in state.planned if one.start <= elapsed), None)
         if found is None and state.random is not None:
             found = state.random.at(elapsed)
         if found is not None and found.kind == "spike":
             found.struck = True
         return found
+
+
+def _due(planned: list[_Active], elapsed: int) -> list[_Active]:
+    """Those that are in force or still to come."""
+    due = (one.due(elapsed) for one in planned)
+    return [one for one in due if one is not None]

@@ -140,3 +140,28 @@ def outcome_of_random(faults: AssetFaults) -> list[str | None]:
         samples = faults.apply(index * S, {"x": float(index)})
         found.append(samples[0].fault if samples else "gone")
     return found
+
+
+def test_a_fault_can_come_again_and_again() -> None:
+    second = 1_000_000_000
+    planned = Fault.model_validate(
+        {"asset": "a", "tag": "x", "kind": "offset", "at": "5s", "for": "2s", "every": "10s",
+         "size": 100}
+    )  # fmt: skip
+    spike = Fault.model_validate(
+        {"asset": "a", "tag": "y", "kind": "spike", "at": "3s", "every": "4s", "size": 50}
+    )
+    away = Fault.model_validate(
+        {"asset": "a", "kind": "dropout", "at": "8s", "for": "1s", "every": "10s"}
+    )
+    faults = AssetFaults("a", ["x", "y"], (planned, spike, away), None, 0, lambda _: 1.0)
+    seen: dict[str, list[int]] = {"x": [], "y": [], "silent": []}
+    for n in range(40):
+        if faults.silent(n * second):
+            seen["silent"].append(n)
+        for sample in faults.apply(n * second, {"x": 0.0, "y": 0.0}):
+            if sample.fault is not None:
+                seen[sample.tag].append(n)
+    assert seen["x"] == [5, 6, 15, 16, 25, 26, 35, 36]
+    assert seen["y"] == [3, 7, 11, 15, 19, 23, 27, 31, 35, 39]
+    assert seen["silent"] == [8, 18, 28, 38]
