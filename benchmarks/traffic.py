@@ -48,12 +48,15 @@ def records(count: int) -> Iterator[tuple[bytes, bytes, dict[str, bytes], int]]:
     for number in range(count):
         turn, place = divmod(number, ASSETS)
         start = T0 + turn * SAMPLES_A_TAG * STEP_NS
+        # Every tenth asset overheats for a while now and then: alarms are part of the work.
+        hot = place % 10 == 0 and 5 <= (turn - 3 * place // 10) % 50 < 12
+        heat = 400.0 if hot else 0.0
         changes = []
         noise = random.normal(0, 1.5, BLOCK)
         for sample in range(SAMPLES_A_TAG):
             t = start + sample * STEP_NS
             for tag in range(TAGS):
-                base = 1473.15 + 20 * math.sin(t / 3e11 + tag)
+                base = 1473.15 + 20 * math.sin(t / 3e11 + tag) + (heat if tag == 0 else 0.0)
                 value = round(base + float(noise[sample * TAGS + tag]), 3)
                 changes.append(OpcUaChange(f"zone_{tag}", f"ns=2;s=z{tag}", t, t, 0, value))
         received = start + SAMPLES_A_TAG * STEP_NS

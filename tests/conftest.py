@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import data_dir, stack, topic_prefix
 
 __all__ = ["data_dir", "require", "shared_data", "stack", "topic_prefix"]
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("plantstream", deadline=None)
+settings.load_profile("plantstream")
 
 ROOT = Path(__file__).resolve().parent.parent
 

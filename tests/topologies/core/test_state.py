@@ -20,7 +20,7 @@ def work(state: DictState) -> tuple[Overlay, Table]:
     return overlay, Memory(overlay, "step").table(COLUMNS)
 
 
-@given(st.lists(st.lists(st.text(st.characters(min_codepoint=33), min_size=1, max_size=8),
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", min_codepoint=33), min_size=1, max_size=8),
                          unique=True, max_size=6), max_size=6))  # fmt: skip
 def test_a_table_comes_back_as_it_was_saved(batches: list[list[str]]) -> None:
     state, expected = DictState(), {}
