@@ -16,7 +16,9 @@ from topologies.core.step import Context
 from topologies.steps.detect.base import Detector, Floats, Judge, Mask, constant, unit_of
 from topologies.steps.detect.rectangles import Rectangle, rectangles
 
-_COLUMNS = Columns(1, moments=Column(np.float64, 0, 2), learnt=Column(np.int64, 0, 2))
+_COLUMNS = Columns(
+    1, mean=Column(np.float64), var=Column(np.float64), n=Column(np.int64), last=Column(np.int64)
+)
 
 
 class Ewma(Detector):
@@ -51,7 +53,7 @@ class Ewma(Detector):
         def judge(flow: Flow, memory: Memory, series: Series, usable: Mask) -> Scores:
             table = memory.table(_COLUMNS)
             rows = table.rows(series.tags)[series.groups.tag]
-            all_moments, all_learnt = table["moments"], table["learnt"]
+            columns = table["mean"], table["var"], table["n"], table["last"]
             every = bool(np.logical_and.reduce(usable))
             parts: list[tuple[Rectangle, _Judged]] = []
             for part in rectangles(series.groups):
@@ -61,14 +63,13 @@ class Ewma(Detector):
                     ok = part.of(usable)
                     taught = ok if taught is None else ok & taught
                     x = np.where(taught, x, 0.0)
-                moments, learnt = all_moments.take(where, axis=0), all_learnt.take(where, axis=0)
-                before = ewma.Ewma(moments[:, 0], moments[:, 1], learnt[:, 0], learnt[:, 1])
+                before = ewma.Ewma(*(column.take(where) for column in columns))
                 after, result = self._run(before, x, t, taught)
-                all_moments[where, 0], all_moments[where, 1] = after.mean, after.var
-                all_learnt[where, 0], all_learnt[where, 1] = after.n, after.last
+                for column, values in zip(columns, after.arrays(), strict=True):
+                    column[where] = values
                 parts.append((part, result))
             table.save()
-            score, mean, var, ready = (_gathered(parts, place, len(series)) for place in range(4))
+            score, ready = _gathered(parts, 0, len(series)), _gathered(parts, 3, len(series))
             judged = usable
             if ready is not None:
                 judged = usable & (ready > 0)
@@ -78,10 +79,12 @@ class Ewma(Detector):
             def why(place: int) -> str:
                 tag = series.tags[series.tag[place]]
                 unit = unit_of(catalogue, series.asset, tag)
+                mean = _gathered(parts, 1, len(series))[place]
+                spread = _gathered(parts, 2, len(series))[place] ** 0.5
                 return (
                     f"{tag} is {series.v[place]:.6g}{unit}, {score[place]:.3g} standard deviations"
-                    f" from its recent mean of {mean[place]:.6g}{unit}"
-                    f" (standard deviation {var[place] ** 0.5:.3g}, threshold {threshold:g})"
+                    f" from its recent mean of {mean:.6g}{unit}"
+                    f" (standard deviation {spread:.3g}, threshold {threshold:g})"
                 )
 
             return Scores(

@@ -39,12 +39,11 @@ class Rectangle(NamedTuple):
 def rectangles(groups: Groups) -> Iterator[Rectangle]:
     """All runs; those of similar length together, so that padding stays below the samples."""
     size = groups.size
-    longest, shortest = int(np.maximum.reduce(size)), int(np.minimum.reduce(size))
-    count = size.size
-    if longest == shortest:
+    longest, count, samples = int(np.maximum.reduce(size)), size.size, int(groups.stop[-1])
+    if longest * count == samples:
         yield Rectangle(np.arange(count), None, None, (count, longest))
         return
-    if count * longest <= 2 * int(groups.stop[-1]) + 256:
+    if longest * count <= 2 * samples + 256:
         yield _padded(groups, np.arange(count))
         return
     power = np.ceil(np.log2(size)).astype(np.int64)

@@ -61,8 +61,8 @@ def absorb(
         floats[:, REF] = np.where(fresh, v[first], floats[:, REF])
         ints[:, TREF] = np.where(fresh, t[first], ints[:, TREF])
     x = np.empty((2, v.size))
-    np.subtract(v, np.repeat(floats[:, REF], size), out=x[0])
-    np.subtract(t, np.repeat(ints[:, TREF], size), out=x[1])
+    np.subtract(v, floats[:, REF].repeat(size), out=x[0])
+    np.subtract(t, ints[:, TREF].repeat(size), out=x[1])
     x[1] *= _SECONDS
     if usable is None:
         low = np.minimum.reduceat(v, start)
@@ -74,7 +74,7 @@ def absorb(
     number = added if usable is None else np.maximum(added, 1)
     mean = np.add.reduceat(x, start, axis=1)
     mean /= number
-    x -= np.repeat(mean, size, axis=1)
+    x -= mean.repeat(size, axis=1)
     if usable is not None:
         x[:, ~usable] = 0.0
     products = np.empty((3, v.size))
