@@ -100,28 +100,27 @@ def _scan(
     state: Ewma, x: Floats, t: Ints, learn: NDArray[np.bool_] | None, tau: int, minimum: int
 ) -> tuple[Floats, Floats]:
     groups, size = x.shape
-    gap = np.empty((groups, size))
+    known = state.n.astype(np.float64)[:, None]
     if learn is None:
-        count = state.n[:, None] + _steps(size)
+        count = known + _steps(size)
         new = state.n == 0
         first_x, first_t = x[:, 0], t[:, 0]
     else:
-        count = state.n[:, None] + np.cumsum(learn, axis=1)
+        count = known + np.cumsum(learn, axis=1)
         new = (state.n == 0) & learn.any(axis=1)
         place = learn.argmax(axis=1)
         rows = np.arange(groups)
         first_x, first_t = x[rows, place], t[rows, place]
         t = np.where(learn, t, np.where(state.n == 0, first_t, state.last)[:, None])
-    begins = bool(np.logical_or.reduce(new))
+    begins = np.count_nonzero(new) > 0
     if begins:
         state.mean = np.where(new, first_x, state.mean)
         state.last = np.where(new, first_t, state.last)
     newest = np.empty((groups, size + 1), np.int64)
     newest[:, 0], newest[:, 1:] = state.last, t
     np.maximum.accumulate(newest, axis=1, out=newest)
-    np.subtract(newest[:, 1:], newest[:, :-1], out=gap)
-    gap *= -1.0 / tau
-    alpha = np.expm1(gap, out=gap)
+    alpha = (newest[:, 1:] - newest[:, :-1]) * (-1.0 / tau)
+    np.expm1(alpha, out=alpha)
     np.negative(alpha, out=alpha)
     np.minimum(alpha, 1.0 / minimum, out=alpha)
     # The very first sample is the mean already: it is 1 of 1, and moves nothing.
@@ -152,7 +151,7 @@ def _scan(
     after *= product
     mean += state.mean[:, None]
     state.mean, state.var = mean[:, -1].copy(), var[:, -1].copy()
-    state.n = count[:, -1].copy()
+    state.n = count[:, -1].astype(np.int64)
     state.last = newest[:, -1].copy()
     return mean[:, :-1], var[:, :-1]
 
@@ -162,9 +161,8 @@ def score(x: Floats, mean: Floats, var: Floats, floor: float) -> Floats:
     spread = np.sqrt(var)
     least = np.abs(mean)
     least *= RESOLUTION
-    np.maximum(least, floor, out=least)
+    np.maximum(least, max(floor, 1e-300), out=least)
     np.maximum(spread, least, out=spread)
-    np.maximum(spread, 1e-300, out=spread)
     result = np.subtract(x, mean)
     np.abs(result, out=result)
     result /= spread
@@ -216,7 +214,7 @@ def clipped(
 
 
 @lru_cache(maxsize=PIECE)
-def _steps(size: int) -> Ints:
-    steps: Ints = np.arange(1, size + 1)
+def _steps(size: int) -> Floats:
+    steps = np.arange(1.0, size + 1)
     steps.flags.writeable = False
     return steps

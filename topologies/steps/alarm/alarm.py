@@ -73,7 +73,7 @@ class Alarm(Step):
         def alarm(flow: Flow, memory: Memory) -> None:
             scores = flow.scores.get(of)
             if memory.get(_OPEN) is None and (
-                scores is None or not np.logical_or.reduce(scores.active)
+                scores is None or not np.count_nonzero(scores.active)
             ):
                 return
             watch = _Watch(self, flow, memory, scores.detector if scores is not None else of)

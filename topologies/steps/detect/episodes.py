@@ -32,7 +32,7 @@ def track(flow: Flow, memory: Memory, scores: Scores) -> None:
     A sample that was not judged changes nothing. The first anomalous one opens an episode
     (revision 0), the first judged and normal one after closes it (revision 1).
     """
-    if memory.get(_OPEN) is None and not np.logical_or.reduce(scores.active):
+    if memory.get(_OPEN) is None and not np.count_nonzero(scores.active):
         return
     series, groups = scores.series, scores.series.groups
     opened = chunks.get_json(memory, _OPEN)

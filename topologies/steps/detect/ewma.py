@@ -54,7 +54,7 @@ class Ewma(Detector):
             table = memory.table(_COLUMNS)
             rows = table.rows(series.tags)[series.groups.tag]
             columns = table["mean"], table["var"], table["n"], table["last"]
-            every = bool(np.logical_and.reduce(usable))
+            every = np.count_nonzero(usable) == usable.size
             parts: list[tuple[Rectangle, _Judged]] = []
             for part in rectangles(series.groups):
                 where = rows if part.places is None else rows[part.runs]
@@ -105,7 +105,7 @@ class Ewma(Detector):
         if np.minimum.reduce(before.n) < minimum:
             ready = (_counted(before.n, taught, x.shape[1]) >= minimum).astype(np.float64)
         over = z > threshold
-        if self.learn != "all" and np.logical_or.reduce(over, axis=None):
+        if self.learn != "all" and np.count_nonzero(over):
             if ready is not None:
                 over &= ready > 0
             if taught is not None:

@@ -69,7 +69,7 @@ class Limits(Detector):
             judged = usable if bounds.all else usable & bounds.given[series.tag]
             active = score > 0.0
             active &= judged
-            if memory.get("open") is not None or np.logical_or.reduce(active):
+            if memory.get("open") is not None or np.count_nonzero(active):
                 opened = open_tags(memory)
                 groups = series.groups
                 was = np.array([series.tags[place] in opened for place in groups.tag.tolist()])

@@ -56,7 +56,7 @@ def absorb(
         places = np.arange(v.size)
         first = np.minimum.reduceat(np.where(usable, places, v.size - 1), start)
         v = np.where(usable, v, 0.0)
-    if not np.logical_and.reduce(had):
+    if np.count_nonzero(had) < had.size:
         fresh = had == 0
         floats[:, REF] = np.where(fresh, v[first], floats[:, REF])
         ints[:, TREF] = np.where(fresh, t[first], ints[:, TREF])

@@ -147,12 +147,14 @@ def _add_to_one_pane(memory: Memory, series: Series, pane: int) -> bool:
     ints = table["ints"].take(rows, axis=0)
     floats = table["floats"].take(rows, axis=0)
     other = ints[:, PANE] != pane
-    if np.logical_or.reduce(other):
+    if np.count_nonzero(other):
         if (ints[other, N] + ints[other, BAD]).any():
             return False
         ints[other, PANE] = ints[other, FROM] = pane
         floats[other] = partials.EMPTY
-    usable = None if np.logical_and.reduce(series.usable) else series.usable
+    usable: NDArray[np.bool_] | None = series.usable
+    if np.count_nonzero(series.usable) == series.usable.size:
+        usable = None
     with np.errstate(all="ignore"):
         partials.absorb(ints, floats, series.v, series.t, groups.start, groups.size, usable)
     table["ints"][rows] = ints
