@@ -22,6 +22,8 @@ from models.time import format_duration
 _LIVE_S = 1.0
 _PLAIN_S = 5.0
 _EVENTS = 6
+#: Of what is written into a file.
+_WIDTH = 120
 #: A demo this long must have shown what its seeded faults cause.
 _FULL_S = 45.0
 
@@ -35,6 +37,8 @@ def run_demo(plant: Plant, seconds: float | None) -> int:
     Raises StackError, PlantError where the plant does not start.
     """
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
     stop, begun = threading.Event(), time.monotonic()
 
     def progress(line: str) -> None:
