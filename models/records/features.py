@@ -41,6 +41,28 @@ class Features:
         return int(self.tag.size)
 
 
+def parts(features: Features, most: int) -> list[Features]:
+    """The rows in records of at most ``most`` each, in order."""
+    size = len(features)
+    if size <= most:
+        return [features]
+    return [
+        Features(
+            features.asset,
+            features.window,
+            features.tags,
+            features.tag[low : low + most],
+            features.start[low : low + most],
+            features.end[low : low + most],
+            features.count[low : low + most],
+            features.bad[low : low + most],
+            {name: column[low : low + most] for name, column in features.stats.items()},
+            features.partial[low : low + most],
+        )
+        for low in range(0, size, most)
+    ]
+
+
 def encode(features: Features) -> bytes:
     """JSON of schema ``features/1``."""
     record: dict[str, Any] = {

@@ -30,6 +30,9 @@ Timer = Callable[[], float]
 
 #: Steps are timed on every so many-th record of a partition.
 TIMED_EVERY = 16
+#: More closed windows than these are several records: a silent plant's last heartbeat may close
+#: thousands at once, and must not become too large for Kafka.
+ROWS_A_RECORD = 1000
 #: A dead letter that would be larger says where its bytes are instead of carrying them.
 DEAD_LETTER_BYTES = 3_000_000
 
@@ -242,9 +245,10 @@ def _values(output: Output, flow: Flow) -> list[bytes]:
         return [blocks.encode(flow.block)] if len(flow.block) else []
     if output.kind == "features":
         return [
-            features.encode(rows)
+            features.encode(part)
             for lane, rows in flow.features.items()
             if len(rows) and (not of or lane in of)
+            for part in features.parts(rows, ROWS_A_RECORD)
         ]
     if output.kind == "anomalies":
         return [events.encode(a) for a in flow.anomalies if not of or a.detector in of]

@@ -88,6 +88,10 @@ class Step(_Declared):
         """The function that is called for every record."""
         raise NotImplementedError
 
+    def misfit(self, source: Step) -> str:
+        """What of the step it reads does not fit its parameters; empty: nothing."""
+        return ""
+
     @property
     def source(self) -> str:
         """The lane it reads: ``readings``, or the name of the step that makes it."""

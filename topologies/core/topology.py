@@ -100,6 +100,10 @@ class Topology(BaseModel):
                     f"step {step.name!r} reads {step.reads}, but {step.source!r}"
                     f" is {known[step.source]}"
                 )
+            made_by = next((one for one in self.steps if one.name == step.source), None)
+            misfit = step.misfit(made_by) if made_by is not None else ""
+            if misfit:
+                raise ValueError(f"step {step.name!r} {misfit}")
             if step.makes != READINGS:
                 known[step.name] = step.makes
         for output in self.outputs:

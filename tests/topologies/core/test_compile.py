@@ -12,6 +12,7 @@ from models.time import NS_PER_S
 from tests.topologies.core.steps_for_tests import FailOver, Plain, Shout, Total
 from topologies.core import Input, Output, Topology
 from topologies.core.step import Step
+from topologies.steps import detect, extract
 
 T0 = 1_700_000_000 * NS_PER_S
 
@@ -207,3 +208,27 @@ def test_contradictions_are_refused_when_declared() -> None:
         make(Total(), Total())
     with pytest.raises(ValueError, match="called 'time'"):
         make(Total(name="time"))
+
+
+def test_a_detector_of_a_statistic_that_no_window_makes_is_refused() -> None:
+    with pytest.raises(ValueError, match="'skew' of 'window', which makes mean, std"):
+        make(
+            extract.Window(size="10s", statistics=("mean", "std")),
+            detect.Ewma(of="window", statistic="skew"),
+        )
+
+
+def test_thousands_of_windows_closed_at_once_are_several_records() -> None:
+    topology = Topology(
+        name="probe",
+        inputs=(Input(source="opcua", decode=Plain()),),
+        steps=(extract.Window(size="10s"),),
+        outputs=(Output(kind="features"),),
+    )
+    driver = Driver(topology)
+    for low in range(0, 6000, 500):
+        driver.opcua("a", [(f"tag-{n:05d}", second(1), 1.0) for n in range(low, low + 500)])
+    emitted = driver.advance("opcua", "a", "1m")
+    assert [row["tag"] for row in driver.features()] == [f"tag-{n:05d}" for n in range(6000)]
+    assert len(emitted) == 6
+    assert driver.dead_letters() == []

@@ -41,6 +41,9 @@ class Detector(Step):
     statistic: str = Field("mean", description="Of a window step: which statistic")
     tags: tuple[str, ...] = Field(("*",), description="Patterns of the tags judged")
 
+    def misfit(self, source: Step) -> str:
+        return unknown_statistics(source, [self.statistic])
+
     def judge(self, context: Context) -> Judge:
         """The detector proper."""
         raise NotImplementedError
@@ -66,6 +69,15 @@ class Detector(Step):
                 track(flow, memory, scores)
 
         return detect
+
+
+def unknown_statistics(source: Step, wanted: list[str]) -> str:
+    """Says which statistics a window step does not make; empty where it makes all."""
+    made: tuple[str, ...] = getattr(source, "statistics", ())
+    for name in wanted:
+        if made and name not in made:
+            return f"reads the statistic {name!r} of {source.name!r}, which makes {', '.join(made)}"
+    return ""
 
 
 def unit_of(catalogue: Catalogue, asset: str, tag: str) -> str:

@@ -15,7 +15,7 @@ from topologies.core.flow import Flow, Scores, Series, group
 from topologies.core.state import CHUNK, Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps import chunks
-from topologies.steps.detect.base import constant
+from topologies.steps.detect.base import constant, unknown_statistics
 from topologies.steps.detect.episodes import track
 
 #: Grown forests kept in memory, the newest used; about 1 MB each.
@@ -65,6 +65,9 @@ class IsolationForest(Step):
     @property
     def summary(self) -> str:
         return f"score > {self.threshold:g}, {len(self.features)} features"
+
+    def misfit(self, source: Step) -> str:
+        return unknown_statistics(source, [name.rpartition(":")[2] for name in self.features])
 
     def bind(self, context: Context) -> Bound:
         name, of, threshold = self.name, self.of, self.threshold
