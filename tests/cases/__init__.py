@@ -3,10 +3,12 @@
 * ``input.jsonl``: the records fed, a line each: source, key, headers, value (JSON where it is
   JSON, else base64) and Kafka timestamp;
 * ``knowledge.json``: catalogue and register maps (optional);
+* ``overrides.json``: parameters of steps that differ from the declaration (optional);
 * ``expected.jsonl``: every emission: output, key, value.
 
 ``python -m tests.cases TOPOLOGY/CASE`` writes ``expected.jsonl`` anew: read the difference before
-you commit it. Every bug found becomes a case.
+you commit it. Every bug found becomes a case. ``python -m tests.cases.record`` records a running
+site into one.
 """
 
 from __future__ import annotations
@@ -50,7 +52,11 @@ class Case:
 
     @property
     def topology(self) -> Topology:
-        return find()[self.path.parent.name]
+        declared = find()[self.path.parent.name]
+        file = self.path / "overrides.json"
+        if not file.exists():
+            return declared
+        return declared.with_overrides(orjson.loads(file.read_bytes()))
 
     @property
     def knowledge(self) -> Knowledge:

@@ -20,8 +20,10 @@ def work(state: DictState) -> tuple[Overlay, Table]:
     return overlay, Memory(overlay, "step").table(COLUMNS)
 
 
-@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", min_codepoint=33), min_size=1, max_size=8),
-                         unique=True, max_size=6), max_size=6))  # fmt: skip
+names = st.text(st.characters(codec="utf-8", min_codepoint=33), min_size=1, max_size=8)
+
+
+@given(st.lists(st.lists(names, unique=True, max_size=6), max_size=6))
 def test_a_table_comes_back_as_it_was_saved(batches: list[list[str]]) -> None:
     state, expected = DictState(), {}
     for number, tags in enumerate(batches):
