@@ -131,7 +131,7 @@ class Plant:
             codes = supervisor.exit_codes(name)
             if codes or name not in alive:
                 last = supervisor.log_tail(name).splitlines()[-1:] or [""]
-                code = codes[-1] if codes else "?"
+                code = ", ".join(map(str, codes)) or "?"
                 again = f"started again {supervisor.restarts(name)} times"
                 found.append(f"{name} ended with code {code}, {again}: {last[0]}")
         return found
