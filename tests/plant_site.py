@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from pymongo import MongoClient
@@ -55,7 +55,7 @@ class PlantSite:
         self.admin = admin_client(self.kafka)
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> PlantSite:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -44,6 +44,13 @@ def simulate(
     stay: Annotated[
         bool, typer.Option("--stay", help="Go on serving when the recording is through")
     ] = False,
+    snippet: Annotated[
+        bool,
+        typer.Option(
+            "--snippet",
+            help="Only print the configuration for a connector that reads the recording",
+        ),
+    ] = False,
 ) -> None:
     """Run a simulated device: an OPC UA server, a Modbus TCP server, or MQTT loggers.
 
@@ -55,8 +62,9 @@ def simulate(
       plantstream simulate plant-opcua
       plantstream simulate opcua --trace recording.csv --asset glass/furnace --speed 60
       plantstream simulate mqtt --trace recording.csv --asset pump --speed max --journal sent.jsonl
+      plantstream simulate modbus --trace recording.csv --asset pump --snippet >> plantstream.toml
     """
-    from app.plant.simulators import chosen, run_simulator
+    from app.plant.simulators import chosen, run_simulator, snippet_of
 
     settings = common(context).settings()
     over: dict[str, Any] = {}
@@ -72,7 +80,12 @@ def simulate(
         if rows_per_second is not None:
             play["rows_per_second"] = rows_per_second
         over["exit_at_end"] = not stay
-    elif asset or speed or rows_per_second is not None or stay:
-        raise typer.BadParameter("--asset, --speed, --rows-per-second and --stay need --trace")
+    elif asset or speed or rows_per_second is not None or stay or snippet:
+        raise typer.BadParameter(
+            "--asset, --speed, --rows-per-second, --stay and --snippet need --trace"
+        )
     simulator = chosen(settings, name, play, over)
+    if snippet:
+        typer.echo(snippet_of(simulator))
+        return
     raise typer.Exit(run_simulator(settings, simulator))

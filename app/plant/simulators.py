@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.observe import announced, configure
 from app.settings import Settings, SettingsError, resolve
 from app.settings.problems import explain, unknown
-from connectors.simulators.config import Simulator, dump
+from connectors.simulators.config import Simulator, Trace, dump
 from connectors.simulators.player import AnySimulator, Player
 from connectors.simulators.run import run
-from connectors.simulators.trace import read_trace
+from connectors.simulators.trace import Recording, read_trace
 from models.errors import ConfigError, PlantstreamError
 
 PROTOCOLS = ("opcua", "modbus", "mqtt")
@@ -30,7 +30,7 @@ def chosen(
 ) -> AnySimulator:
     """A simulator by name, or a new one of a protocol for a recording; ``over`` goes over it.
 
-    Raises SettingsError that names the option, NotRunning where there is no broker to speak to.
+    Raises SettingsError that names the option.
     """
     site = settings.site
     if name in site.simulators:
@@ -51,21 +51,19 @@ def chosen(
         values["trace"] = dict(trace)
     try:
         adapter: TypeAdapter[AnySimulator] = TypeAdapter(Simulator)
-        found = adapter.validate_python({**values, **over})
+        return adapter.validate_python({**values, **over})
     except ValidationError as error:
         raise SettingsError(explain(error, Simulator, lambda _: f"simulate {name}")) from None
-    return resolve.at_site(settings, found)
 
 
 def run_simulator(settings: Settings, simulator: AnySimulator) -> int:
-    """Run it until it is stopped or through; its exit code."""
+    """Run it until it is stopped or through; its exit code.
+
+    Raises TraceError, and NotRunning where there is no broker to speak to.
+    """
+    simulator = resolve.at_site(settings, simulator)
     configure(settings.site.log, process=f"simulator-{simulator.name}")
-    rows = 0
-    if simulator.trace is not None:
-        try:
-            rows = int(read_trace(simulator.trace).t.size)
-        except (OSError, ValueError) as error:
-            raise TraceError(f"{simulator.trace.path}: {error}") from None
+    rows = 0 if simulator.trace is None else int(recording(simulator.trace).t.size)
     with ExitStack() as stack:
         began = stack.enter_context(_progress(rows))
 
@@ -86,6 +84,27 @@ def run_simulator(settings: Settings, simulator: AnySimulator) -> int:
                 )
 
         return run(simulator, say=say, began=began)
+
+
+def snippet_of(simulator: AnySimulator) -> str:
+    """The configuration with which a connector reads its recording, as TOML. Raises TraceError."""
+    from app.plant.snippet import snippet
+
+    assert simulator.trace is not None
+    try:
+        return snippet(simulator, recording(simulator.trace))
+    except ValueError as error:
+        raise TraceError(str(error)) from None
+
+
+def recording(trace: Trace) -> Recording:
+    """The rows of a file. Raises TraceError."""
+    try:
+        return read_trace(trace)
+    except OSError as error:
+        raise TraceError(f"{trace.path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise TraceError(str(error)) from None
 
 
 class TraceError(PlantstreamError):

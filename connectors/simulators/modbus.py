@@ -22,7 +22,7 @@ from connectors.simulators.duration import SECOND, now
 from connectors.simulators.faults import BAD, Sample
 from connectors.simulators.journal import Journal
 from connectors.simulators.player import Row, Speaker
-from connectors.simulators.registers import encode, missing, with_trace_fields
+from connectors.simulators.registers import encode, missing, played_asset
 
 _TABLES = ("coil", "discrete", "holding", "input")
 #: Function codes that read each table, and pymodbus' way to name a table when setting it.
@@ -40,6 +40,9 @@ class Unit:
         self.asset = asset
         self.read = asyncio.Event()
         self.rows = 0
+        #: What must be read before a recorded row counts as read: not its number, which is for
+        #: those who want to count.
+        self._needed = {name for name, field in asset.fields.items() if field.source != "row"}
         self._unread: set[str] = set()
         self._bad: set[str] = set()
         self._silent = False
@@ -130,7 +133,7 @@ class Unit:
             self._own = False
         self.rows = row.n
         self._silent = row.silent
-        self._unread = set(self.asset.fields)
+        self._unread = set(self._needed)
         self.read.clear()
         return carried
 
@@ -172,11 +175,7 @@ class ModbusSpeaker(Speaker):
         self._server: ModbusTcpServer | None = None
         assets = {asset.name: asset for asset in simulator.assets}
         if self._trace is not None:
-            used = {asset.unit for asset in simulator.assets}
-            free = next(unit for unit in range(1, 248) if unit not in used)
-            name = self._trace.asset
-            played = assets.get(name) or ModbusAsset(name=name, unit=free)
-            assets[name] = with_trace_fields(played, trace_tags)
+            assets[self._trace.asset] = played_asset(simulator, trace_tags)
         self._units = {name: Unit(asset) for name, asset in assets.items()}
 
     async def start(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
-from connectors.simulators.config import WIDTH, ModbusAsset, ModbusField
+from connectors.simulators.config import WIDTH, ModbusAsset, ModbusField, ModbusSimulator
 
 _FORMATS = {
     "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
@@ -82,3 +82,18 @@ def with_trace_fields(asset: ModbusAsset, tags: list[str]) -> ModbusAsset:
     if lacking := [tag for tag in tags if tag not in asset.fields]:
         raise ValueError(f"asset {asset.name!r}: no Modbus field for the recorded tags {lacking}")
     return asset
+
+
+def played_asset(simulator: ModbusSimulator, tags: list[str]) -> ModbusAsset:
+    """The unit that plays the simulator's recording of ``tags``: its own, or the first one free.
+
+    Raises ValueError when its map lacks a tag.
+    """
+    assert simulator.trace is not None
+    name = simulator.trace.asset
+    used = {asset.unit for asset in simulator.assets}
+    for asset in simulator.assets:
+        if asset.name == name:
+            return with_trace_fields(asset, tags)
+    free = next(unit for unit in range(1, 248) if unit not in used)
+    return with_trace_fields(ModbusAsset(name=name, unit=free), tags)
