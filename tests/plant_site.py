@@ -122,7 +122,8 @@ class PlantSite:
             {**consumer_options(self.kafka, "test", "test-reader"), "enable.partition.eof": True}
         )
         consumer.assign([TopicPartition(topic, p, 0) for p in range(count)])
-        found, ended = [], set()
+        found: list[tuple[int, bytes, bytes]] = []
+        ended: set[int | None] = set()
         try:
             while len(ended) < count:
                 for message in consumer.consume(500, 1.0):

@@ -104,12 +104,12 @@ class TraceSite(PlantSite):
         """Start the simulator of a play."""
         return self.start(*self.commands[play])
 
-    def metric(self, kind: str, name: str) -> Counter[tuple[str, ...]]:
-        """A metric's series on the /metrics page of a kind of process, summed by label values.
+    def metric(self, kind: str, name: str, by: str, **where: str) -> Counter[str]:
+        """A counter or gauge on the /metrics pages of a kind of process, summed by a label.
 
-        Empty while none runs that answers.
+        Only series whose labels end in what ``where`` says; empty while none runs that answers.
         """
-        found: Counter[tuple[str, ...]] = Counter()
+        found: Counter[str] = Counter()
         for process in running(self.folder / "data"):
             url = process.url("metrics")
             if process.kind != kind or url is None:
@@ -120,9 +120,11 @@ class TraceSite(PlantSite):
             except OSError:
                 continue
             for family in text_string_to_metric_families(text):
-                for sample in family.samples:
-                    if sample.name == f"plantstream_{name}":
-                        found[tuple(sample.labels.values())] += sample.value
+                for name_, labels, value, *_ in family.samples:
+                    if name_ == f"plantstream_{name}" and all(
+                        labels[label].endswith(end) for label, end in where.items()
+                    ):
+                        found[labels[by]] += int(value)
         return found
 
     def readings(self, topology: str) -> Iterator[Mapping[str, Any]]:

@@ -80,12 +80,12 @@ def simulate(
         if rows_per_second is not None:
             play["rows_per_second"] = rows_per_second
         over["exit_at_end"] = not stay
-    elif asset or speed or rows_per_second is not None or stay or snippet:
-        raise typer.BadParameter(
-            "--asset, --speed, --rows-per-second, --stay and --snippet need --trace"
-        )
+    elif asset or speed or rows_per_second is not None or stay:
+        raise typer.BadParameter("--asset, --speed, --rows-per-second and --stay need --trace")
     simulator = chosen(settings, name, play, over)
     if snippet:
+        if simulator.trace is None:
+            raise typer.BadParameter("--snippet needs --trace")
         typer.echo(snippet_of(simulator))
         return
     raise typer.Exit(run_simulator(settings, simulator))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.embedded import EmbeddedStack
+from models import quality
 from tests.plant_site import wait
 from tests.trace_site import Play, Reading, Recorded, TraceSite, samples
 
@@ -44,7 +45,7 @@ class Outcome:
     flags: dict[str, Counter[int]]
     decoded: Counter[str]
     duplicates: Counter[str]
-    others: dict[str, Counter[tuple[str, ...]]]
+    others: dict[str, Counter[str]]
     said: str
 
 
@@ -74,10 +75,11 @@ def outcome(
             site.stop(connect)
         raw = [site.kafka.topics.raw(protocol) for protocol in PROTOCOLS]
         wait("worker through", lambda: site.lag(site.kafka.group("glass"), raw) == 0, 60, site)
-        decoded = _by_stage(site.metric("worker", "samples_total"))
-        counted = site.metric("worker", "counted_total")
+        decoded = site.metric("worker", "samples_total", "stage")
+        duplicates = site.metric("worker", "counted_total", "stage", what="duplicates")
         others = {
-            name: site.metric("worker", f"{name}_total") for name in ("dropped", "dead_letters")
+            name: site.metric("worker", f"{name}_total", "reason")
+            for name in ("dropped", "dead_letters")
         }
         site.stop(worker)
         # Nothing to commit is left but the ends of transactions.
@@ -96,7 +98,7 @@ def outcome(
             dict(stored),
             dict(flags),
             decoded,
-            _by_stage(Counter({k: n for k, n in counted.items() if k[-1].endswith("duplicates")})),
+            duplicates,
             others,
             "\n".join(log.read_text() for log in sorted(folder.glob("simulate-*.log"))),
         )
@@ -104,17 +106,10 @@ def outcome(
 
 def _connected(site: TraceSite, names: list[str]) -> Callable[[], bool]:
     def connected() -> bool:
-        found = site.metric("connect", "connector_connected")
-        return {labels[0] for labels, value in found.items() if value} >= set(names)
+        found = site.metric("connect", "connector_connected", "connector")
+        return all(found[name] for name in names)
 
     return connected
-
-
-def _by_stage(series: Counter[tuple[str, ...]]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for labels, value in series.items():
-        found[labels[1]] += int(value)
-    return found
 
 
 @pytest.mark.parametrize("play", PLAYS, ids=str)
@@ -134,12 +129,11 @@ def test_every_shortfall_is_counted(protocol: str, outcome: Outcome) -> None:
     file = sum(outcome.files[play.asset].total() for play in plays)
     stored = sum(outcome.stored[play.asset].total() for play in plays)
     decoded, duplicates = outcome.decoded[protocol], outcome.duplicates[protocol]
+    print(f"{protocol}: {file} of the files, {decoded} decoded, {duplicates} dropped, {stored} kept")
+    # More is decoded than the files hold where a device is polled, or a broker says it again.
     assert stored == decoded - duplicates
-    if protocol == "modbus":  # polls repeat rows, also those that a file holds twice
-        assert file - stored <= duplicates
-    else:
-        assert (decoded, file - stored) == (file, duplicates)
-    assert not any(sum(series.values()) for series in outcome.others.values()), outcome.others
+    assert 0 <= file - stored <= duplicates
+    assert not any(series.total() for series in outcome.others.values()), outcome.others
 
 
 def test_the_simulators_say_that_nobody_missed_a_row(outcome: Outcome) -> None:
@@ -150,11 +144,15 @@ def test_the_simulators_say_that_nobody_missed_a_row(outcome: Outcome) -> None:
         assert line in outcome.said
 
 
-def test_an_hour_that_comes_twice_is_kept_and_flagged(outcome: Outcome) -> None:
-    """NAB's clock was set back: 12 of its times hold two values each, and stay both."""
-    for protocol in PROTOCOLS:
-        asset = Play(NAB, protocol).asset
-        times = Counter(t for _, t, _ in outcome.stored[asset].elements())
-        twice = [t for t, count in times.items() if count == 2]
-        assert len(twice) == 12
-        assert outcome.flags[asset].total() == outcome.files[asset].total()
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_hour_that_comes_twice_is_kept_twice(protocol: str, outcome: Outcome) -> None:
+    """NAB's clock was set back: 12 of its times hold two values each."""
+    asset = Play(NAB, protocol).asset
+    times = Counter(t for _, t, _ in outcome.stored[asset].elements())
+    assert sorted(Counter(times.values()).items()) == [(1, 22_671), (2, 12)]
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=str)
+def test_recorded_readings_are_not_held_against_their_age(play: Play, outcome: Outcome) -> None:
+    print(play, outcome.flags[play.asset])
+    assert outcome.flags[play.asset].keys() <= {quality.GOOD, quality.UNKNOWN}
