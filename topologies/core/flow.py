@@ -5,6 +5,7 @@ Steps replace what is in a flow; they never write into the arrays they find ther
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,41 +18,13 @@ from models.records.block import Block
 from models.records.events import Alarm, Anomaly
 from models.records.features import Features
 from models.records.heartbeat import Heartbeat
+from topologies.core.layout import Groups, all_true, group, layout_of
 from topologies.core.time import KeyTime
+
+__all__ = ["READINGS", "Flow", "Groups", "Scores", "Series", "group"]
 
 #: The lane of samples; the other lanes bear the name of the step that made them.
 READINGS = "readings"
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Runs of equal tag in a series. Arrays of shape (groups,)."""
-
-    #: Index into the series' tags.
-    tag: NDArray[np.int32]
-    #: First sample, and one past the last.
-    start: NDArray[np.intp]
-    stop: NDArray[np.intp]
-
-    @property
-    def size(self) -> NDArray[np.intp]:
-        """Samples in each run."""
-        return self.stop - self.start
-
-
-def group(tag: NDArray[np.int32]) -> Groups:
-    """The runs of equal values of an array grouped by tag."""
-    if tag.size == 0:
-        nothing = np.empty(0, np.intp)
-        return Groups(tag, nothing, nothing)
-    if tag[0] == tag[-1]:
-        return Groups(tag[:1], np.zeros(1, np.intp), np.array([tag.size], np.intp))
-    edges = (tag[1:] != tag[:-1]).nonzero()[0]
-    bounds = np.empty(edges.size + 2, np.intp)
-    bounds[0], bounds[-1] = 0, tag.size
-    np.add(edges, 1, out=bounds[1:-1])
-    start = bounds[:-1]
-    return Groups(tag[start], start, bounds[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +47,11 @@ class Series:
 
     def __len__(self) -> int:
         return int(self.t.size)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every number is known to count."""
+        return self.usable is all_true(self.t.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +92,7 @@ class Flow:
     #: How far each step's lane is complete, ns; where it says nothing: the key's time.
     lane_time: dict[str, int] = field(default_factory=dict)
     _series: dict[tuple[str, str], tuple[object, Series]] = field(default_factory=dict)
+    _extremes: dict[int, tuple[object, Any, Any]] = field(default_factory=dict)
 
     def count(self, name: str, amount: int) -> None:
         """Count something; exported as a metric of the worker."""
@@ -131,22 +110,41 @@ class Flow:
         known = self._series.get((lane, statistic))
         if known is not None and known[0] is source:
             return known[1]
-        series = _of_block(source) if lane == READINGS else _of_features(source, statistic)
+        series = self._of_block() if lane == READINGS else _of_features(source, statistic)
         self._series[lane, statistic] = (source, series)
         return series
 
+    def extremes(self, column: NDArray[Any]) -> tuple[Any, Any]:
+        """Lowest and highest of a column of at least one number (NaN: one is NaN).
 
-def _of_block(block: Block) -> Series:
-    usable = quality.usable(block.q) & np.isfinite(block.v)
-    groups = group(block.tag)
-    return Series(
-        block.asset, block.tags, block.tag, block.t, block.v, usable, groups, block.clock
-    )
+        Several steps ask for those of the same column; they are looked for once.
+        """
+        known = self._extremes.get(id(column))
+        if known is None:
+            # The column is kept with them, so that its id stays its own.
+            known = column, np.minimum.reduce(column).item(), np.maximum.reduce(column).item()
+            self._extremes[id(column)] = known
+        return known[1], known[2]
+
+    def _of_block(self) -> Series:
+        block = self.block
+        size = len(block)
+        if block.q is quality.all_good(size) and all(map(math.isfinite, self.extremes(block.v))):
+            usable = all_true(size)
+        else:
+            usable = quality.usable(block.q) & np.isfinite(block.v)
+        groups = layout_of(block.tag).groups
+        return Series(
+            block.asset, block.tags, block.tag, block.t, block.v, usable, groups, block.clock
+        )
 
 
 def _of_features(features: Features, statistic: str) -> Series:
-    order = np.argsort(features.tag, kind="stable")
-    tag, v = features.tag[order], features.stats[statistic][order]
-    return Series(
-        features.asset, features.tags, tag, features.end[order], v, np.isfinite(v), group(tag)
-    )
+    layout = layout_of(features.tag)
+    end, v = features.end, features.stats[statistic]
+    if layout.order is not None:
+        end, v = end[layout.order], v[layout.order]
+    usable = np.isfinite(v)
+    if np.logical_and.reduce(usable):
+        usable = all_true(v.size)
+    return Series(features.asset, features.tags, layout.tag, end, v, usable, layout.groups)

@@ -17,6 +17,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from models.errors import RecordTooLarge, StepError
+from topologies.core.layout import Groups
+
+#: Selects rows of a table.
+Rows = NDArray[np.intp] | slice
+_EVERY = slice(None)
 
 #: Largest state value, bytes: changelog records stay far below Kafka's 1 MB.
 CHUNK = 256 * 1024
@@ -152,15 +157,21 @@ class Table:
     did not change is not written. Rows are in the order in which their tags were first seen.
     """
 
-    __slots__ = ("_columns", "_loaded", "_memory", "_names", "arrays", "tags")
+    __slots__ = ("_buffer", "_columns", "_loaded", "_memory", "_names", "arrays")
 
     def __init__(
         self, memory: Memory, columns: Columns, names: bytes, arrays: dict[str, NDArray[Any]]
     ) -> None:
         self._memory, self._columns, self._names = memory, columns, names
-        self.tags = _names(names)[0]
         self.arrays = arrays
+        #: What is saved, where the arrays are views of it: one chunk, and no new rows.
+        self._buffer: bytearray | None = None
         self._loaded: list[bytes] = []
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tag of each row."""
+        return _names(self._names)[0]
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -179,43 +190,65 @@ class Table:
                 for name, dtype, _, width in columns.items
             }
             return cls(memory, columns, b"", arrays)
-        chunks, names, parts = [data], [], []
         count = _HEAD.unpack_from(data)[4]
+        if count == 1:
+            buffer = bytearray(data)
+            table = cls(memory, columns, *_read(buffer, columns))
+            table._loaded, table._buffer = [data], buffer
+            return table
+        chunks, names, parts = [data], [], []
         for number in range(1, count):
             more = memory.get(str(number))
             if more is None:
                 raise StepError(f"state chunk {number} of {count} is missing")
             chunks.append(more)
         for chunk in chunks:
-            name, arrays = _read(chunk, columns)
+            name, arrays = _read(bytearray(chunk), columns)
             names.append(name)
             parts.append(arrays)
-        if count > 1:
-            arrays = {
-                name: np.concatenate([part[name] for part in parts]) for name, *_ in columns.items
-            }
+        arrays = {
+            name: np.concatenate([part[name] for part in parts]) for name, *_ in columns.items
+        }
         table = cls(memory, columns, b"\0".join(names), arrays)
         table._loaded = chunks
         return table
 
     def rows(self, tags: tuple[str, ...]) -> NDArray[np.intp]:
         """The row of each tag, shape (len(tags),); tags not seen before get new rows."""
-        found, missing = _lookup(self._names, tags)
+        return self._rows(tags)[0]
+
+    def rows_of(self, tags: tuple[str, ...], groups: Groups) -> Rows:
+        """The row of each run of a series of these tags, as an index of the columns.
+
+        Where the runs are just the rows, it is a slice: what it selects is a view, not a copy.
+        """
+        rows, in_order = self._rows(tags)
+        if in_order and groups.tag.size == len(tags) and groups.counts_up:
+            return _EVERY
+        return rows[groups.tag]
+
+    def _rows(self, tags: tuple[str, ...]) -> tuple[NDArray[np.intp], bool]:
+        rows, missing, in_order = _lookup(self._names, tags)
         if missing:
             self._grow(missing)
-            found, _ = _lookup(self._names, tags)
-        return found
+            rows, _, in_order = _lookup(self._names, tags)
+        return rows, in_order
 
     def _grow(self, tags: tuple[str, ...]) -> None:
         more = "\0".join(tags).encode()
         self._names = self._names + b"\0" + more if self._names else more
-        self.tags = _names(self._names)[0]
+        self._buffer = None
         for name, dtype, initial, width in self._columns.items:
             new = np.full((len(tags), width) if width else len(tags), initial, dtype)
             self.arrays[name] = np.concatenate([self.arrays[name], new])
 
     def save(self) -> None:
         """Write the chunks that changed."""
+        if self._buffer is not None:
+            data = bytes(self._buffer)
+            if data != self._loaded[0]:
+                self._memory.put(data, "0")
+            return
         columns, size = self._columns, len(self.tags)
         if not size:
             return
@@ -236,24 +269,25 @@ class Table:
                 self._memory.put(data, str(number))
 
 
-def _read(data: bytes, columns: Columns) -> tuple[bytes, dict[str, NDArray[Any]]]:
+def _read(data: bytearray, columns: Columns) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    """The names and columns of a chunk; the arrays are views of it."""
     form, version, pad, rows, _, length = _HEAD.unpack_from(data)
     if form != _FORMAT or version != columns.version:
         raise StepError(
             f"state has layout {form}.{version}, this code reads {_FORMAT}.{columns.version}"
         )
     place = _HEAD.size
-    names = data[place : place + length]
+    names = bytes(data[place : place + length])
     place += length + pad
-    buffer = bytearray(data)
     arrays = {}
     for name, dtype, _, width in columns.items:
-        size = rows * (width or 1)
-        array = np.frombuffer(buffer, dtype, size, place)
-        arrays[name] = array.reshape(rows, width) if width else array
-        place += size * dtype.itemsize
-    if place != len(data):
-        raise StepError(f"state has {len(data)} bytes, its layout says {place}")
+        end = place + rows * (width or 1) * dtype.itemsize
+        if end > len(data):
+            break
+        arrays[name] = np.ndarray((rows, width) if width else (rows,), dtype, data, place)
+        place = end
+    if place != len(data) or len(arrays) != len(columns.items):
+        raise StepError(f"state of {rows} rows has {len(data)} bytes, not what its layout says")
     return names, arrays
 
 
@@ -264,9 +298,12 @@ def _names(names: bytes) -> tuple[tuple[str, ...], Mapping[str, int]]:
 
 
 @lru_cache(maxsize=16384)
-def _lookup(names: bytes, tags: tuple[str, ...]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    index = _names(names)[1]
+def _lookup(
+    names: bytes, tags: tuple[str, ...]
+) -> tuple[NDArray[np.intp], tuple[str, ...], bool]:
+    """The row of each tag, the tags that have none, and whether they are all rows in order."""
+    known, index = _names(names)
     missing = tuple(tag for tag in tags if tag not in index)
     rows = np.array([index.get(tag, -1) for tag in tags], dtype=np.intp)
     rows.flags.writeable = False
-    return rows, missing
+    return rows, missing, known == tags

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models import quality
 from models.records.block import Block
 from models.records.heartbeat import Heartbeat, State
 from models.time import MAX_NS, NEVER
+from topologies.core.layout import layout_of
 from topologies.core.state import Memory
 
 _LAYOUT = struct.Struct("<BBxxxxxxqqqq")
@@ -95,7 +96,7 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
     clock[0] = time.now
     clock[1:] = moving[:-1]
     np.maximum.accumulate(clock, out=clock)
-    block = _grouped(block, clock, _positions(size))
+    block = _grouped(block, clock)
     moved = KeyTime(
         max(time.now, newest),
         max(time.data, newest),
@@ -106,32 +107,25 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
     return block, moved
 
 
-def _grouped(block: Block, clock: NDArray[np.int64], arrival: NDArray[np.int32]) -> Block:
-    tag = block.tag
-    if bool(np.logical_and.reduce(tag[1:] >= tag[:-1])):
-        return replace(block, clock=clock, arrival=arrival)
-    order = tag.argsort(kind="stable")
+def _grouped(block: Block, clock: NDArray[np.int64]) -> Block:
+    layout = layout_of(block.tag)
+    order, size = layout.order, len(block)
+    if order is None:
+        return replace(block, tag=layout.tag, clock=clock, arrival=layout.arrival)
     if block.typed:
-        return replace(block, clock=clock, arrival=arrival).take(order)
+        return replace(block, clock=clock, arrival=np.arange(size, dtype=np.int32)).take(order)
     # One construction instead of take and replace: this runs for every record.
     return Block(
         block.asset,
         block.tags,
-        tag[order],
-        block.t[order],
-        block.v[order],
-        block.q[order],
-        block.code[order] if block.code.size else block.code,
-        block.why[order] if block.why.size else block.why,
+        layout.tag,
+        block.t.take(order),
+        block.v.take(order),
+        block.q if block.q is quality.all_good(size) else block.q.take(order),
+        block.code.take(order) if block.code.size else block.code,
+        block.why.take(order) if block.why.size else block.why,
         (),
         block.received,
-        clock[order],
-        arrival[order],
+        clock.take(order),
+        layout.arrival,
     )
-
-
-@lru_cache(maxsize=4096)
-def _positions(size: int) -> NDArray[np.int32]:
-    positions = np.arange(size, dtype=np.int32)
-    positions.flags.writeable = False
-    return positions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +26,6 @@ def check_times(t: NDArray[np.int64], what: str) -> None:
     """Raise MalformedRecord where a time is the mark that means "no time yet"."""
     if t.size and np.minimum.reduce(t) == NEVER:
         raise MalformedRecord(f"{what}: a time is out of range ({NEVER})")
-
-
-@lru_cache(maxsize=4096)
-def good(size: int) -> NDArray[np.uint8]:
-    """``size`` times GOOD, shared and read-only."""
-    flags = np.full(size, quality.GOOD, np.uint8)
-    flags.flags.writeable = False
-    return flags
 
 
 def flag_absent(

@@ -16,7 +16,7 @@ from models.records.block import Block
 from models.records.raw import MqttMessage
 from topologies.core.record import Record
 from topologies.core.step import BoundDecoder, Context, Decoder
-from topologies.steps.decode.common import check_times, expect, flag_absent, good
+from topologies.steps.decode.common import check_times, expect, flag_absent
 from topologies.steps.decode.payloads import NotText, Reader, Samples, make_reader, parse
 from topologies.steps.decode.templates import Missing, MqttTemplate, compile_path, find
 
@@ -117,7 +117,7 @@ def _block(asset: str, tags: Any, times: Any, found: Any, received: int) -> Bloc
     index: dict[str, int] = {}
     tag = [index.setdefault(name, len(index)) for name in tags]
     v, typed = values.split(found)
-    q = flag_absent(good(len(tag)), v, typed)
+    q = flag_absent(quality.all_good(len(tag)), v, typed)
     wrong = [place for place, kind, _ in typed if kind == "s" and type(found[place]) is NotText]
     if wrong:
         q = q.copy()

@@ -9,7 +9,7 @@ from models.records import headers, raw
 from models.records.block import Block
 from topologies.core.record import Record
 from topologies.core.step import BoundDecoder, Context, Decoder
-from topologies.steps.decode.common import check_times, expect, flag_absent, good
+from topologies.steps.decode.common import check_times, expect, flag_absent
 
 
 class OpcUa(Decoder):
@@ -29,7 +29,7 @@ class OpcUa(Decoder):
             got = raw.decode_opcua(record.value)
             check_times(got.t, "raw-opcua: 't'")
             status = got.status
-            q = quality.from_opcua(status) if status.size else good(got.t.size)
+            q = quality.from_opcua(status) if status.size else quality.all_good(got.t.size)
             q = flag_absent(q, got.v, got.typed)
             return Block(
                 asset,
