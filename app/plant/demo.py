@@ -64,10 +64,11 @@ def run_demo(plant: Plant, seconds: float | None) -> int:
         console.print(table.summary(reading))
         for line in missing:
             console.print(f"failed: {line}", markup=False, soft_wrap=True)
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(reading.reasons.items()))
         console.print(
             f"{'FAILED' if missing else 'good'}: {format_duration(round(seconds) * 10**9)} after a"
             f" start of {watcher.began - begun:.1f} s; connectors landed {reading.landed:,}"
-            f" messages and lost {reading.lost:,}"
+            f" messages and lost {reading.lost:,}{f' ({reasons})' if reasons else ''}"
         )
         return 1 if missing else 0
 

@@ -61,6 +61,8 @@ class Reading:
     #: Messages connectors have landed, and lost.
     landed: int = 0
     lost: int = 0
+    #: What was lost, by reason.
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 class Meter:
@@ -84,6 +86,10 @@ class Meter:
             reading.flows[name] = self._flow(topology, totals)
         reading.landed = _sum(totals, m.LANDED)
         reading.lost = _sum(totals, m.LOST)
+        for series, value in totals.items():
+            if series[0] == m.LOST.full_name and value:
+                reason = series[-1]
+                reading.reasons[reason] = reading.reasons.get(reason, 0) + int(value)
         return reading
 
     def close(self) -> None:

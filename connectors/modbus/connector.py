@@ -42,10 +42,10 @@ _METHODS = {
 class _Unit:
     """One unit: its requests, when they are due, and whether it answers."""
 
-    def __init__(self, unit: ModbusUnit, ranges: tuple[Range, ...], first: int) -> None:
+    def __init__(self, unit: ModbusUnit, ranges: tuple[Range, ...]) -> None:
         self.unit = unit
         self.ranges = ranges
-        self.grid = Grid(unit.interval, first)
+        self.grid = Grid(unit.interval, 0)
         self.size = 60 + sum(20 + 6 * each.count for each in ranges)
         self.silent = False
         #: A silent unit is not asked before this time (monotonic ns).
@@ -77,13 +77,8 @@ class ModbusConnector(Connector[ModbusParameters]):
                     value=unit.template,
                 )
             plans.setdefault(unit.template, plan(template))
-        start = time.monotonic_ns()
-        count = len(parameters.units)
-        self._units = [
-            # spread over their interval, so that not all are due at once
-            _Unit(unit, plans[unit.template], start + place * unit.interval // count)
-            for place, unit in enumerate(parameters.units)
-        ]
+        self._units = [_Unit(unit, plans[unit.template]) for unit in parameters.units]
+        self._begun = False
         self._client: Any = None
         self._answered = 0
         #: A line on which nothing answers for this long is made anew: it may be half open.
@@ -110,6 +105,16 @@ class ModbusConnector(Connector[ModbusParameters]):
         if not connected:
             raise SourceUnavailable(f"{where} does not accept a connection")
         self._answered = time.monotonic_ns()
+        if not self._begun:
+            self._begin(self._answered)
+
+    def _begin(self, start: int) -> None:
+        """Polls are due from the first connection on: none was missed before it."""
+        self._begun = True
+        for place, unit in enumerate(self._units):
+            # Spread over their interval, so that not all are due at once.
+            interval = unit.unit.interval
+            unit.grid = Grid(interval, start + place * interval // len(self._units))
 
     async def read(self) -> Sequence[Message]:
         if self._client is None:
