@@ -129,7 +129,7 @@ def test_every_shortfall_is_counted(protocol: str, outcome: Outcome) -> None:
     file = sum(outcome.files[play.asset].total() for play in plays)
     stored = sum(outcome.stored[play.asset].total() for play in plays)
     decoded, duplicates = outcome.decoded[protocol], outcome.duplicates[protocol]
-    print(f"{protocol}: {file} of the files, {decoded} decoded, {duplicates} dropped, {stored} kept")
+    print(f"{protocol}: {file} in files, {decoded} decoded, {duplicates} dropped, {stored} kept")
     # More is decoded than the files hold where a device is polled, or a broker says it again.
     assert stored == decoded - duplicates
     assert 0 <= file - stored <= duplicates
