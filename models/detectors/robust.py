@@ -52,6 +52,9 @@ def windows(history: Floats, x: Floats) -> tuple[Floats, Floats]:
     """
     groups, window = history.shape
     size = x.shape[1]
+    if size == 1:
+        median, spread = _of(history)
+        return median[:, None], spread[:, None]
     joined = np.concatenate((history, x), axis=1)
     view = sliding_window_view(joined, window, axis=1)[:, :size]
     median, spread = np.empty((groups, size)), np.empty((groups, size))
@@ -65,6 +68,8 @@ def windows(history: Floats, x: Floats) -> tuple[Floats, Floats]:
 def following(history: Floats, x: Floats, used: NDArray[np.intp]) -> Floats:
     """The history after ``used`` (g,) values of each row of ``x``."""
     groups, window = history.shape
+    if x.shape[1] == 1 and used.all():
+        return np.concatenate((history[:, 1:], x), axis=1)
     joined = np.concatenate((history, x), axis=1)
     place = used[:, None] + np.arange(window)
     result: Floats = joined[np.arange(groups)[:, None], place]
@@ -93,6 +98,9 @@ def _of(values: Floats) -> tuple[Floats, Floats]:
 
 
 def _middle(ordered: Floats, count: NDArray[np.intp]) -> Floats:
+    size = ordered.shape[-1]
+    if count.min(initial=size) == size:  # the same places in all
+        return (ordered[..., (size - 1) // 2] + ordered[..., size // 2]) * 0.5
     low = np.maximum(count - 1, 0) // 2
     high = np.minimum(count // 2, ordered.shape[-1] - 1)
     one = np.take_along_axis(ordered, low[..., None], axis=-1)[..., 0]

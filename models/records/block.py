@@ -80,6 +80,28 @@ class Block:
             arrival=None if self.arrival is None else self.arrival[index],
         )
 
+    def changed(
+        self, *, v: Floats | None = None, q: NDArray[np.uint8] | None = None
+    ) -> Block:
+        """The same samples with other values or flags (``typed`` stays as it is).
+
+        What ``dataclasses.replace`` does, at a third of its cost: steps do it for every record.
+        """
+        return Block(
+            self.asset,
+            self.tags,
+            self.tag,
+            self.t,
+            self.v if v is None else v,
+            self.q if q is None else q,
+            self.code,
+            self.why,
+            self.typed,
+            self.received,
+            self.clock,
+            self.arrival,
+        )
+
     def with_values(self, v: Floats) -> Block:
         """The same samples with other numbers; typed integers and floats are replaced by them."""
         typed = tuple(entry for entry in self.typed if entry[1] not in "if")
@@ -126,9 +148,9 @@ def encode(block: Block) -> bytes:
         "v": block.v,
         "q": block.q,
     }
-    if block.code.any():
+    if block.code.size and block.code.any():
         record["code"] = block.code
-    if block.why.any():
+    if block.why.size and block.why.any():
         record["why"] = block.why
     if block.typed:
         record["typed"] = block.typed

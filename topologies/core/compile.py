@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from fnmatch import translate
 from functools import lru_cache
 
+import numpy as np
+
 from models.catalogue import Knowledge
 from models.errors import MalformedRecord, RecordError, RecordTooLarge, StepFailed
 from models.records import block as blocks
@@ -72,6 +74,11 @@ class CompiledStage:
         Raises StepFailed where a step with ``on_error = "fail"`` failed, and nothing else that
         comes of the record itself.
         """
+        # Steps meet NaN and infinities as a matter of course; entered here once, not by each.
+        with np.errstate(all="ignore"):
+            return self._process(record, state, knowledge)
+
+    def _process(self, record: Record, state: State, knowledge: Knowledge) -> Result:
         where = "decode"
         try:
             asset = _asset(record.key)

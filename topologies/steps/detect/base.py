@@ -61,7 +61,7 @@ class Detector(Step):
             if not wanted.all(series.tags):
                 usable = usable & wanted(series.tags)[series.tag]
             horizon = flow.received + skew
-            if of == READINGS and np.maximum.reduce(series.t) > horizon:
+            if of == READINGS and flow.extremes(series.t)[1] > horizon:
                 usable = usable & (series.t <= horizon)
             scores = judge(flow, memory, series, usable)
             if scores is not None:
@@ -78,6 +78,14 @@ def unknown_statistics(source: Step, wanted: list[str]) -> str:
         if made and name not in made:
             return f"reads the statistic {name!r} of {source.name!r}, which makes {', '.join(made)}"
     return ""
+
+
+@lru_cache(maxsize=4096)
+def all_false(size: int) -> Mask:
+    """A read-only mask of False."""
+    mask = np.zeros(size, dtype=bool)
+    mask.flags.writeable = False
+    return mask
 
 
 def unit_of(catalogue: Catalogue, asset: str, tag: str) -> str:

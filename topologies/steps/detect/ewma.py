@@ -54,7 +54,7 @@ class Ewma(Detector):
             table = memory.table(_COLUMNS)
             rows = table.rows(series.tags)[series.groups.tag]
             columns = table["mean"], table["var"], table["n"], table["last"]
-            every = np.count_nonzero(usable) == usable.size
+            every = (series.complete and usable is series.usable) or bool(usable.all())
             parts: list[tuple[Rectangle, _Judged]] = []
             for part in rectangles(series.groups):
                 where = rows if part.places is None else rows[part.runs]

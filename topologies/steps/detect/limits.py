@@ -13,7 +13,7 @@ from models.detectors import limits
 from topologies.core.flow import Flow, Scores, Series
 from topologies.core.state import Memory
 from topologies.core.step import Context
-from topologies.steps.detect.base import Detector, Floats, Judge, Mask, constant, unit_of
+from topologies.steps.detect.base import Detector, Floats, Judge, Mask, all_false, constant, unit_of
 from topologies.steps.detect.episodes import open_tags
 
 #: Lists of tags remembered per bound step.
@@ -64,12 +64,18 @@ class Limits(Detector):
                 known[series.asset, series.tags] = bounds
             if not bounds.some:
                 return None
-            low, high = bounds.low[series.tag], bounds.high[series.tag]
+            low, high = bounds.low.take(series.tag), bounds.high.take(series.tag)
             score = limits.score(series.v, low, high)
             judged = usable if bounds.all else usable & bounds.given[series.tag]
-            active = score > 0.0
-            active &= judged
-            if memory.get("open") is not None or np.count_nonzero(active):
+            open_before = memory.get("open") is not None
+            # NaN, which no comparison holds for, goes the long way.
+            lowest, highest = flow.extremes(series.v)
+            if not open_before and lowest >= bounds.highest_low and highest <= bounds.lowest_high:
+                active = all_false(len(series))
+            else:
+                active = score > 0.0
+                active &= judged
+            if open_before or np.count_nonzero(active):
                 opened = open_tags(memory)
                 groups = series.groups
                 was = np.array([series.tags[place] in opened for place in groups.tag.tolist()])
@@ -116,7 +122,16 @@ class Limits(Detector):
             elif own is not None:
                 band[place] = own.deadband
         given = np.isfinite(low) | np.isfinite(high)
-        return _Bounds(low, high, band, given, bool(given.any()), bool(given.all()))
+        return _Bounds(
+            low,
+            high,
+            band,
+            given,
+            bool(given.any()),
+            bool(given.all()),
+            float(low.max()),
+            float(high.min()),
+        )
 
 
 class _Bounds(NamedTuple):
@@ -128,3 +143,6 @@ class _Bounds(NamedTuple):
     given: NDArray[np.bool_]
     some: bool
     all: bool
+    #: Values from the one to the other are within all limits.
+    highest_low: float
+    lowest_high: float

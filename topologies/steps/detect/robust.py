@@ -50,8 +50,8 @@ class RobustZ(Detector):
             chosen = np.flatnonzero(usable)
             if chosen.size:
                 table = memory.table(columns)
-                tag = series.tag[chosen]
-                groups = group(tag)
+                every = chosen.size == size
+                groups = series.groups if every else group(series.tag[chosen])
                 rows = table.rows(series.tags)[groups.tag]
                 v = series.v[chosen]
                 for part in rectangles(groups):

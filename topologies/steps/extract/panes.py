@@ -10,6 +10,7 @@ its pane, but in time for the others, is kept as a partial of its own with a lar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ def starts(*keys: NDArray[np.int64]) -> Index:
 def load(memory: Memory, table: Table) -> Panes:
     """All open panes, ordered by (row, PANE, FROM)."""
     ints = table["ints"]
-    row = (ints[:, N] + ints[:, BAD]).nonzero()[0]
+    row = (ints[:, N] | ints[:, BAD]).nonzero()[0]
     newest = Panes(row, ints[row], table["floats"][row])
     data = chunks.get(memory, _STORE)
     if data is None:
@@ -88,6 +89,23 @@ def load(memory: Memory, table: Table) -> Panes:
         numbers[6 * size :].view(np.float64).reshape(size, 8),
     )
     return joined(older, newest)
+
+
+def close_rows(memory: Memory, table: Table, close: Callable[[Panes], Panes]) -> bool:
+    """Put the table's panes through ``close``, which gives back those that stay open.
+
+    False, and nothing is done, where older panes are kept beside the table.
+    """
+    if memory.get(_STORE) is not None:
+        return False
+    held = load(memory, table)
+    if held.size:
+        rest = close(held)
+        if rest.size < held.size:
+            table["ints"].fill(0)
+            table["floats"].fill(0.0)
+            table["ints"][rest.row], table["floats"][rest.row] = rest.ints, rest.floats
+    return True
 
 
 def save(memory: Memory, table: Table, panes: Panes) -> None:

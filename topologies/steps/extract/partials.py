@@ -41,12 +41,20 @@ def nothing(size: int) -> tuple[Ints, Floats]:
 
 
 def absorb(
-    ints: Ints, floats: Floats, v: Floats, t: Ints, start: Index, size: Index, usable: Mask | None
+    ints: Ints,
+    floats: Floats,
+    v: Floats,
+    t: Ints,
+    start: Index,
+    size: Index,
+    of: Index,
+    usable: Mask | None,
 ) -> None:
     """Take runs of samples into their partials, in place.
 
     ``ints``, ``floats``: (g, ·), one partial a run; ``v``, ``t``: (n,) samples; ``start``,
-    ``size``: (g,) the runs, which follow one another; ``usable``: (n,), None where all are.
+    ``size``: (g,) the runs, which follow one another; ``of``: (n,) the run of each sample;
+    ``usable``: (n,), None where all are.
     """
     had = ints[:, N]
     added = size
@@ -56,14 +64,17 @@ def absorb(
         places = np.arange(v.size)
         first = np.minimum.reduceat(np.where(usable, places, v.size - 1), start)
         v = np.where(usable, v, 0.0)
-    if np.count_nonzero(had) < had.size:
+    known = np.count_nonzero(had)
+    if not known and usable is None:
+        floats[:, REF] = v.take(start)
+        ints[:, TREF] = t.take(start)
+    elif known < had.size:
         fresh = had == 0
         floats[:, REF] = np.where(fresh, v[first], floats[:, REF])
         ints[:, TREF] = np.where(fresh, t[first], ints[:, TREF])
     x = np.empty((2, v.size))
-    np.subtract(v, floats[:, REF].repeat(size), out=x[0])
-    np.subtract(t, ints[:, TREF].repeat(size), out=x[1])
-    x[1] *= _SECONDS
+    np.subtract(v, floats[:, REF].take(of), out=x[0])
+    np.multiply(t - ints[:, TREF].take(of), _SECONDS, out=x[1])
     if usable is None:
         low = np.minimum.reduceat(v, start)
         high = np.maximum.reduceat(v, start)
@@ -74,16 +85,22 @@ def absorb(
     number = added if usable is None else np.maximum(added, 1)
     mean = np.add.reduceat(x, start, axis=1)
     mean /= number
-    x -= mean.repeat(size, axis=1)
+    x -= mean.take(of, axis=1)
     if usable is not None:
         x[:, ~usable] = 0.0
     products = np.empty((3, v.size))
     np.multiply(x, x, out=products[:2])
     np.multiply(x[0], x[1], out=products[2])
     sums = np.add.reduceat(products, start, axis=1)
+    parts = floats.T
+    if not known and usable is None:
+        # Nothing to merge with.
+        parts[MIN], parts[MAX] = low, high
+        parts[MEAN : TMEAN + 1], parts[M2 : CTV + 1] = mean, sums
+        ints[:, N] = added
+        return
     total = had + added
     share = added / (total if usable is None else np.maximum(total, 1))
-    parts = floats.T
     delta = mean - parts[MEAN : TMEAN + 1]
     cross = had * share
     parts[MEAN : TMEAN + 1] += delta * share

@@ -88,17 +88,15 @@ class Window(Step):
                         panes.save(memory, table, held)
                 return
             t = series.t
-            newest = int(np.maximum.reduce(t))
+            oldest, newest = flow.extremes(t)
             pane = newest // hop
             if (
                 pane  # rows of zeros mean "no pane": pane 0, of 1970, takes the general way
-                and after == before
                 and pane >= after
-                and int(np.minimum.reduce(t)) // hop == pane
+                and oldest // hop == pane
                 and newest <= flow.received + skew
                 and wanted.all(series.tags)
-                and _add_to_one_pane(memory, series, pane)
-            ):
+            ) and _add_to_one_pane(flow, memory, series, pane, before, after, closing):
                 return
             table = memory.table(panes.COLUMNS)
             horizon = min(flow.received + skew, MAX_NS)
@@ -139,26 +137,40 @@ class Window(Step):
         return chosen, pane[chosen], since[chosen]
 
 
-def _add_to_one_pane(memory: Memory, series: Series, pane: int) -> bool:
-    """Add samples that are all of one pane to their rows; False where that is not so simple."""
+def _add_to_one_pane(
+    flow: Flow,
+    memory: Memory,
+    series: Series,
+    pane: int,
+    before: int,
+    after: int,
+    closing: _Closing,
+) -> bool:
+    """Add samples that are all of one pane to their rows; False where that is not so simple.
+
+    Windows up to ``after``, of which none holds the pane, are closed first.
+    """
     table = memory.table(panes.COLUMNS)
+    if after > before and not panes.close_rows(
+        memory, table, lambda held: closing(flow, table.tags, held, before, after)
+    ):
+        return False
     groups = series.groups
-    rows = table.rows(series.tags)[groups.tag]
-    ints = table["ints"].take(rows, axis=0)
-    floats = table["floats"].take(rows, axis=0)
+    rows = table.rows_of(series.tags, groups)
+    ints, floats = table["ints"][rows], table["floats"][rows]
     other = ints[:, PANE] != pane
     if np.count_nonzero(other):
-        if (ints[other, N] + ints[other, BAD]).any():
+        if np.count_nonzero(ints[other, N : BAD + 1]):
             return False
         ints[other, PANE] = ints[other, FROM] = pane
         floats[other] = partials.EMPTY
-    usable: NDArray[np.bool_] | None = series.usable
-    if np.count_nonzero(series.usable) == series.usable.size:
-        usable = None
-    with np.errstate(all="ignore"):
-        partials.absorb(ints, floats, series.v, series.t, groups.start, groups.size, usable)
-    table["ints"][rows] = ints
-    table["floats"][rows] = floats
+    usable = None if series.complete or series.usable.all() else series.usable
+    partials.absorb(
+        ints, floats, series.v, series.t, groups.start, groups.size, groups.of, usable
+    )
+    if not isinstance(rows, slice):  # of a slice they are views
+        table["ints"][rows] = ints
+        table["floats"][rows] = floats
     table.save()
     return True
 
@@ -179,8 +191,8 @@ def _runs(
     ints[:, PANE], ints[:, FROM] = pane[start], since[start]
     usable = series.usable[chosen]
     some_bad = None if usable.all() else usable
-    with np.errstate(all="ignore"):
-        partials.absorb(ints, floats, series.v[chosen], series.t[chosen], start, size, some_bad)
+    of = np.arange(start.size).repeat(size)
+    partials.absorb(ints, floats, series.v[chosen], series.t[chosen], start, size, of, some_bad)
     return Panes(row[start], ints, floats)
 
 
@@ -211,13 +223,20 @@ class _Closing:
         if not closed.size:
             return rest
         rank = self._rank(tags)[closed.row]
-        order = np.lexsort((closed.ints[:, FROM], closed.ints[:, PANE], rank, number))
-        closed, rank, number = closed.take(order), rank[order], number[order]
-        start = panes.starts(number, rank)
-        with np.errstate(all="ignore"):
-            closed, number = closed.fold(start), number[start]
-            stats = partials.statistics(closed.ints, closed.floats, self._statistics)
-        present, tag = np.unique(rank[start], return_inverse=True)
+        if count == 1:
+            # A row has one partial a pane, so one a window.
+            order = np.lexsort((rank, number))
+            closed, rank, number = closed.take(order), rank[order], number[order]
+        else:
+            order = np.lexsort((closed.ints[:, FROM], closed.ints[:, PANE], rank, number))
+            closed, rank, number = closed.take(order), rank[order], number[order]
+            start = panes.starts(number, rank)
+            closed, rank, number = closed.fold(start), rank[start], number[start]
+        stats = partials.statistics(closed.ints, closed.floats, self._statistics)
+        if number[0] == number[-1]:  # one window
+            present, tag = rank, np.arange(rank.size)
+        else:
+            present, tag = np.unique(rank, return_inverse=True)
         names = sorted(tags)
         end = number * self._hop
         flow.features[self._name] = Features(

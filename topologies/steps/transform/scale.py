@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -121,11 +122,11 @@ def _apply(block: Block, plan: _Plan) -> Block:
             part = v[low:high]
             # interp sends NaN to NaN, and holds the ends.
             v[low:high] = np.interp(part, raw, calibrated)
-    with np.errstate(over="ignore", invalid="ignore"):
-        v = v * plan.gain[tag] + plan.offset[tag]
-    if block.typed or not np.isfinite(np.add.reduce(v)):
+    v = v * plan.gain.take(tag)
+    v += plan.offset.take(tag)
+    if block.typed or not math.isfinite(np.add.reduce(v)):
         return replace(block, v=v, typed=_typed(block, v, plan.touched[tag]))
-    return replace(block, v=v)
+    return block.changed(v=v)
 
 
 def _typed(block: Block, v: Floats, touched: NDArray[np.bool_]) -> tuple[Typed, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.catalogue import Catalogue, FlatLine, Range, Tag, Thresholds
-from topologies.core.flow import group
+from topologies.core.layout import Groups, group
 
 Floats = NDArray[np.float64]
 
@@ -86,6 +87,16 @@ def _below(tolerance: float) -> float:
     return float(np.nextafter(tolerance, 0.0)) if tolerance > 0 else 0.0
 
 
+class Tightest(NamedTuple):
+    """Limits that hold for all samples of a layout."""
+
+    low: float
+    high: float
+    rate: float
+    gap: float
+    flat: float
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What follows from an asset, its tags and the ``tag`` column alone. Arrays by group or sample.
@@ -107,24 +118,49 @@ class Layout:
     all_known: bool
     #: Which remembered samples are kept, see :func:`ring_index`.
     ring: NDArray[np.intp]
+    groups: Groups
+    #: Time and value of the sample before each, an index (2, n) of the same array as ``ring``.
+    before: NDArray[np.intp]
+    #: The tightest limits of all samples: what keeps to these keeps to all.
+    tightest: Tightest
 
 
 def make_layout(limits: Limits, tag: NDArray[np.int32], remembered: int) -> Layout:
     """The layout of a ``tag`` column grouped by tag."""
     groups = group(tag)
     rows = limits.rows[:, tag]
+    low, high = np.maximum(rows[FAIL_LOW], rows[LOW]), np.minimum(rows[FAIL_HIGH], rows[HIGH])
+    rate = np.minimum(rows[RATE], rows[RATE_FAIL])
     return Layout(
         limits,
         groups.tag,
         groups.start,
         groups.stop - 1,
         rows,
-        np.maximum(rows[FAIL_LOW], rows[LOW]),
-        np.minimum(rows[FAIL_HIGH], rows[HIGH]),
-        np.minimum(rows[RATE], rows[RATE_FAIL]),
+        low,
+        high,
+        rate,
         bool(limits.known[groups.tag].all()),
         ring_index(groups.start, groups.stop, remembered),
+        groups,
+        before_index(groups.start, tag.size, remembered),
+        Tightest(
+            float(low.max()),
+            float(high.min()),
+            float(rate.min()),
+            float(rows[GAP].min()),
+            float(rows[FLAT].max()),
+        ),
     )
+
+
+def before_index(start: NDArray[np.intp], n: int, remembered: int) -> NDArray[np.intp]:
+    """Where time and value of the sample before each are, in the array of :func:`ring_index`."""
+    width, groups = 2 * remembered + 3, start.size
+    index = groups * width - 1 + np.arange(2 * n).reshape(2, n)
+    newest = np.arange(groups) * width + 2 * remembered
+    index[0, start], index[1, start] = newest, newest + 1
+    return index
 
 
 def ring_index(
