@@ -112,7 +112,24 @@ def indexes(value: Any, what: str, size: int) -> NDArray[np.int32]:
     """A column of indexes into a list of ``size`` entries."""
     if value and not size:
         raise MalformedRecord(f"{what} refers to an empty list")
-    return bounded(value, what, 0, max(size - 1, 0), np.int32)
+    last = max(size - 1, 0)
+    if type(value) is list and len(value) > 1024:  # not worth remembering
+        return bounded(value, what, 0, last, np.int32)
+    try:
+        # Devices repeat their column of tags: looked up as bytes it costs a third.
+        column, most = _indexes(bytes(_all_integers(value, what)))
+    except ValueError:  # beyond 0..255
+        return bounded(value, what, 0, last, np.int32)
+    if most > last:
+        raise MalformedRecord(f"{what} holds a value outside 0..{last}")
+    return column
+
+
+@lru_cache(maxsize=4096)
+def _indexes(given: bytes) -> tuple[NDArray[np.int32], int]:
+    column = np.frombuffer(given, np.uint8).astype(np.int32)
+    column.flags.writeable = False
+    return column, max(given, default=0)
 
 
 def _all_integers(value: Any, what: str) -> list[int]:
