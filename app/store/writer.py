@@ -173,9 +173,10 @@ class BulkWriter:
     def _halves(self, writes: list[Write], error: PyMongoError) -> _Chunk:
         """A command failed as a whole: find the document that made it fail.
 
-        Raises StoreAway where none of several gets through: then it was not a document.
+        Raises StoreAway where the store takes no other document either: then it was not this one.
         """
         if len(writes) == 1:
+            self._probe(writes[0].output)
             return _Chunk(rejected=[(writes[0], reason(error))])
         middle = len(writes) // 2
         merged = _Chunk()
@@ -186,9 +187,17 @@ class BulkWriter:
             merged.rejected += chunk.rejected
             merged.again += chunk.again
             merged.trouble = merged.trouble or chunk.trouble
-        if len(merged.rejected) == len(writes):
-            raise StoreAway(reason(error))
         return merged
+
+    def _probe(self, output: str) -> None:
+        """Raise StoreAway unless a document that is surely good is taken, beside the collection."""
+        beside = self._collections[output]
+        probe = beside.database[f"{beside.name}.probe"]
+        try:
+            probe.replace_one({"_id": "good"}, {"_id": "good"}, upsert=True)
+            probe.drop()
+        except PyMongoError as error:
+            raise StoreAway(reason(error)) from error
 
 
 def _newest(
