@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message, TopicPartition
 
+from app.kafka import read_headers
 from app.store import BulkWriter, Cancelled, Mapper, Outcome, OutputSpec, Source, Write
 from models.errors import PlantstreamError, RecordError
-from models.records.headers import as_mapping
 
 
 @dataclass(slots=True)
@@ -76,11 +76,7 @@ def gather(
 
 
 def source_of(message: Message) -> Source:
-    """The record as the mapping reads it. Headers that are not text are no headers."""
-    try:
-        head = as_mapping(message.headers())
-    except UnicodeDecodeError:
-        head = {}
+    """The record as the mapping reads it. Headers that cannot be read name no schema."""
     return Source(
         message.topic() or "",
         message.partition() or 0,
@@ -88,7 +84,7 @@ def source_of(message: Message) -> Source:
         message.timestamp()[1],
         _bytes(message.key()),
         _bytes(message.value()),
-        head,
+        read_headers(message),
     )
 
 
