@@ -193,12 +193,14 @@ class Landing:
             if error is None:
                 self._later(self._kafka_takes)
 
+        # Before it is handed over: the polling thread may hear of it before `produce` returns.
+        self._status_waiting = True
         try:
             self._client.producer.produce(
                 topic, value, key.encode(), headers=headers, on_delivery=done
             )
-            self._status_waiting = True
         except (BufferError, KafkaException) as error:
+            self._status_waiting = False
             LOG.debug("%s: status not published: %s", self._stats.name, error)
 
     async def close(self, timeout_s: float) -> None:
