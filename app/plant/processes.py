@@ -104,7 +104,7 @@ def run_store_sink(settings: Settings, name: str) -> int:
 
 
 def run_watchdog(settings: Settings) -> int:
-    """The watchdog. Raises NotRunning."""
+    """The watchdog; 1 where it ended by itself. Raises NotRunning."""
     from app.shells.connector_runner import Watchdog, WatchdogStats, watch_watchdog
 
     stop, stats = threading.Event(), WatchdogStats()
@@ -115,7 +115,7 @@ def run_watchdog(settings: Settings) -> int:
         thread.start()
         while thread.is_alive():
             thread.join(0.5)
-    return 0
+    return 0 if stop.is_set() else 1
 
 
 def run_stack(settings: Settings, *, fresh: bool = False) -> None:
