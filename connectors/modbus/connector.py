@@ -127,7 +127,11 @@ class ModbusConnector(Connector[ModbusParameters]):
         wait = unit.due - time.monotonic_ns()
         if wait > 0:
             await asyncio.sleep(wait / _NS)
-        return [await self._poll(unit)]
+        try:
+            return [await self._poll(unit)]
+        except SourceUnavailable:
+            self.counters.lose("missed-poll")  # it was due, and what was read of it is no poll
+            raise
 
     async def _poll(self, unit: _Unit) -> Message:
         begun = time.monotonic_ns()

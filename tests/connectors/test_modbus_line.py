@@ -234,3 +234,29 @@ def test_nobody_listens() -> None:
 def test_unknown_template_names_the_known() -> None:
     with pytest.raises(ConfigError, match=r"known are map \(got 'mop'\)"):
         connector(1, [], units=[{"asset": "a", "template": "mop"}])
+
+
+def test_a_poll_that_a_lost_line_interrupts_is_counted() -> None:
+    """It was due and never lands: sent = landed + declared lost."""
+
+    async def scenario() -> None:
+        taken = asyncio.Event()
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            taken.set()
+            writer.close()
+
+        listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        made = connector(listening.sockets[0].getsockname()[1], [1], units=[
+            {"unit": 1, "asset": "drive/1", "template": "map", "interval": "1h"}
+        ])  # fmt: skip
+        await made.open()
+        with pytest.raises(SourceUnavailable):
+            await made.read()
+        assert taken.is_set()
+        await made.close()
+        listening.close()
+        assert (made.counters.received, made.counters.lost) == (0, {"missed-poll": 1})
+
+    asyncio.run(scenario())
