@@ -63,9 +63,12 @@ class Positions:
 
     def _lost(self, p: TopicPartition, how: str) -> None:
         where = f"{p.topic}[{p.partition}]"
+        group = self._plan.group
         raise LostInput(
-            f"group {self._plan.group} {how.format(where)}. To start over without the old state:"
-            f" 'plantstream reset {self._plan.topology.name}'"
+            f"group {group} {how.format(where)}. To start over without the old state, stop all"
+            f" workers of {self._plan.topology.name}, delete the group (kafka-consumer-groups"
+            f" --delete --group {group}), its topics {self._plan.changelog('*')} (kafka-topics"
+            f" --delete) and state/{self._plan.topology.name} in each worker's data folder"
         )
 
     def _range(self, topic: str, partition: int) -> tuple[int, int]:
