@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.kafka import KafkaSettings, consumer_options
 
@@ -27,12 +27,17 @@ def rate(
     watcher = Consumer(consumer_options(kafka, "bench-watch", group))
     partitions = [TopicPartition(topic, n) for n in range(kafka.partitions)]
     begun: tuple[float, int] | None = None
+    done = 0
     deadline = time.monotonic() + limit_s
     try:
         ends = {p.partition: watcher.get_watermark_offsets(p, timeout=10)[1] for p in partitions}
         while time.monotonic() < deadline:
             now = time.monotonic()
-            places = {p.partition: p.offset for p in watcher.committed(partitions, timeout=10)}
+            try:
+                places = {p.partition: p.offset for p in watcher.committed(partitions, timeout=10)}
+            except KafkaException:  # a new broker is still loading what groups committed
+                time.sleep(0.2)
+                continue
             done = sum(max(offset, 0) for offset in places.values())
             if begun is None and done >= warm * records:
                 begun = (now, done)

@@ -47,7 +47,7 @@ def run_demo(plant: Plant, seconds: float | None) -> int:
     with stopping(stop), plant:
         plant.start(progress, stop)
         if stop.is_set():
-            return 0
+            return 0 if seconds is None else 1
         meter = Meter(plant.settings)
         watcher = _Events(plant.settings)
         try:
@@ -76,7 +76,7 @@ def run_demo(plant: Plant, seconds: float | None) -> int:
 def judged(reading: Reading, seconds: float, interrupted: bool = False) -> list[str]:
     """What should have moved in this time and did not."""
     if interrupted:
-        return []
+        return ["interrupted before its time was over"]
     found = []
     for name, flow in reading.flows.items():
         found += [

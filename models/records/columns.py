@@ -71,7 +71,8 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
     if type(value) is not list:
         raise MalformedRecord(f"{what} is not a list of texts")
     try:
-        fault = _fault(tuple(value))
+        names = tuple(value)
+        fault = _fault(names) if len(names) <= _REPEATED else _fault.__wrapped__(names)
     except TypeError:  # something in it cannot be hashed, so it is no text
         fault = "is not a list of texts"
     if fault:
@@ -79,7 +80,11 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-@lru_cache(maxsize=16384)
+#: Longer lists of names are hardly repeated, and would fill the memory of those that are.
+_REPEATED = 256
+
+
+@lru_cache(maxsize=4096)
 def _fault(names: tuple[Any, ...]) -> str:
     """What is wrong with a list of names; the same few lists come again and again."""
     if not all(type(name) is str for name in names):

@@ -71,20 +71,20 @@ class CompiledStage:
     def __call__(self, record: Record, state: State, knowledge: Knowledge) -> Result:
         """The whole effect of one record.
 
-        Raises StepFailed where a step with ``on_error = "fail"`` failed, and nothing else that
-        comes of the record itself.
+        Raises StepFailed where a step with ``on_error = "fail"`` failed, ConfigError where the
+        steps do not fit the knowledge, and nothing that comes of the record itself.
         """
         # Steps meet NaN and infinities as a matter of course; entered here once, not by each.
         with np.errstate(all="ignore"):
             return self._process(record, state, knowledge)
 
     def _process(self, record: Record, state: State, knowledge: Knowledge) -> Result:
+        decode, steps = self._bind(knowledge)  # what fails here is no fault of the record
         where = "decode"
         try:
             asset = _asset(record.key)
             if not self._takes(asset):
                 return Result([], {"skipped.asset": 1})
-            decode, steps = self._bind(knowledge)
             overlay = Overlay(state)
             clock = Memory(overlay, "time")
             flow = self._enter(record, asset, decode, KeyTime.load(clock))
@@ -112,12 +112,12 @@ class CompiledStage:
             emissions = self._emit(flow, record)
             where = "state"
             flow.time.save(clock)
-            overlay.apply()
-        except StepFailed:
+        except (StepFailed, MemoryError):
             raise
         except Exception as error:
             reason = error.reason if isinstance(error, RecordError) else "step"
             return Result([self._dead(record, where, reason, error)], {f"dead.{reason}": 1})
+        overlay.apply()
         return Result(emissions, flow.counts)
 
     def _bind(self, knowledge: Knowledge) -> tuple[BoundDecoder, list[tuple[Step, Bound]]]:

@@ -133,7 +133,7 @@ class Column:
 class Columns:
     """The columns of a table, with the version of their layout."""
 
-    __slots__ = ("items", "per_chunk", "version")
+    __slots__ = ("items", "row", "version")
 
     def __init__(self, version: int, **columns: Column) -> None:
         self.version = version
@@ -141,8 +141,8 @@ class Columns:
             (name, np.dtype(column.dtype), column.initial, column.width)
             for name, column in columns.items()
         )
-        row = sum(dtype.itemsize * max(width, 1) for _, dtype, _, width in self.items)
-        self.per_chunk = max(1, (CHUNK - 4096) // (row + 64))
+        #: Bytes of a row without its tag's name.
+        self.row = sum(dtype.itemsize * max(width, 1) for _, dtype, _, width in self.items)
 
 
 #: Format, layout version, padding after the names, rows here, chunks in all, bytes of names.
@@ -252,10 +252,9 @@ class Table:
         columns, size = self._columns, len(self.tags)
         if not size:
             return
-        per = columns.per_chunk
-        count = -(-size // per)
-        for number in range(count):
-            low, high = number * per, min((number + 1) * per, size)
+        bounds = _bounds(self._names, columns.row)
+        count = len(bounds)
+        for number, (low, high) in enumerate(bounds):
             if count == 1:
                 names = self._names
                 parts = [self.arrays[name].tobytes() for name, *_ in columns.items]
@@ -291,19 +290,46 @@ def _read(data: bytearray, columns: Columns) -> tuple[bytes, dict[str, NDArray[A
     return names, arrays
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
+def _bounds(names: bytes, row: int) -> tuple[tuple[int, int], ...]:
+    """First row and end of each chunk; rows are only ever added, so chunks do not shift."""
+    room = CHUNK - _HEAD.size - 8
+    found, low, used = [], 0, 0
+    tags = _names(names)[0]
+    for place, tag in enumerate(tags):
+        size = len(tag.encode()) + 1 + row
+        if used + size > room and place > low:
+            found.append((low, place))
+            low, used = place, 0
+        used += size
+    return (*found, (low, len(tags)))
+
+
+@lru_cache(maxsize=256)
 def _names(names: bytes) -> tuple[tuple[str, ...], Mapping[str, int]]:
     tags = tuple(names.decode().split("\0")) if names else ()
     return tags, {tag: row for row, tag in enumerate(tags)}
 
 
-@lru_cache(maxsize=16384)
 def _lookup(
     names: bytes, tags: tuple[str, ...]
 ) -> tuple[NDArray[np.intp], tuple[str, ...], bool]:
     """The row of each tag, the tags that have none, and whether they are all rows in order."""
+    if len(tags) > _REMEMBERED_TAGS:
+        return _look_up(names, tags)
+    return _remembered(names, tags)
+
+
+def _look_up(
+    names: bytes, tags: tuple[str, ...]
+) -> tuple[NDArray[np.intp], tuple[str, ...], bool]:
     known, index = _names(names)
     missing = tuple(tag for tag in tags if tag not in index)
     rows = np.array([index.get(tag, -1) for tag in tags], dtype=np.intp)
     rows.flags.writeable = False
     return rows, missing, known == tags
+
+
+#: Devices repeat short lists of tags; long ones are hardly repeated and would fill the memory.
+_REMEMBERED_TAGS = 256
+_remembered = lru_cache(maxsize=8192)(_look_up)

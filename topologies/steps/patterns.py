@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Lists of tags remembered per step; more than assets of one worker usually have.
-_REMEMBERED = 4096
+_REMEMBERED = 1024
 
 
 class Matcher:

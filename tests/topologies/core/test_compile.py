@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.shells.driver import Driver
+from models.catalogue import Asset, Catalogue, Knowledge, Tag
 from models.errors import ConfigError, StepFailed
 from models.records import headers, heartbeat
 from models.records.heartbeat import Heartbeat, State
@@ -12,7 +13,7 @@ from models.time import NS_PER_S
 from tests.topologies.core.steps_for_tests import FailOver, Plain, Shout, Total
 from topologies.core import Input, Output, Topology
 from topologies.core.step import Step
-from topologies.steps import detect, extract
+from topologies.steps import detect, extract, transform
 
 T0 = 1_700_000_000 * NS_PER_S
 
@@ -232,3 +233,12 @@ def test_thousands_of_windows_closed_at_once_are_several_records() -> None:
     assert [row["tag"] for row in driver.features()] == [f"tag-{n:05d}" for n in range(6000)]
     assert len(emitted) == 6
     assert driver.dead_letters() == []
+
+
+def test_steps_that_do_not_fit_the_catalogue_are_no_fault_of_the_record() -> None:
+    tag = Tag(unit="Pa", source_unit="degC")
+    known = Knowledge(catalogue=Catalogue(assets={"a": Asset(tags={"x": tag})}))
+    driver = Driver(make(transform.Scale()), known)
+    with pytest.raises(ConfigError, match="cannot be converted"):
+        driver.opcua("a", [("x", second(0), 1.0)])
+    assert driver.emissions == []

@@ -100,3 +100,15 @@ def test_state_of_another_layout_is_refused() -> None:
     other = Columns(2, mean=Column(np.float64))
     with pytest.raises(StepError, match=r"layout 1\.1, this code reads 1\.2"):
         Memory(Overlay(state), "step").table(other)
+
+
+def test_long_names_make_more_chunks_and_no_larger_ones() -> None:
+    state = DictState()
+    for low in range(0, 6000, 500):
+        overlay, table = work(state)
+        table.rows(tuple(f"{n:05d}-{'long name ' * 9}" for n in range(low, low + 500)))
+        table.save()
+        overlay.apply()
+    _, table = work(state)
+    assert len(table) == 6000
+    assert max(map(len, state.values.values())) <= CHUNK
