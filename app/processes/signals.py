@@ -1,4 +1,4 @@
-"""One way to be asked to stop: Ctrl-C, SIGTERM and a closed terminal all raise the same error."""
+"""Being asked to stop: by an error where something is held, by an event where a loop runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class StopRequestedError(KeyboardInterrupt):
@@ -37,6 +38,30 @@ def stop_on_signals() -> Iterator[None]:
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def set_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Inside, SIGTERM and SIGINT set ``stop``; a second SIGINT interrupts at once.
+
+    For loops that end by themselves when they see it. Elsewhere than in the main thread it does
+    nothing: the process that holds the thread takes the signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

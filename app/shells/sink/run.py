@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import KafkaException
 
 from app.kafka import KafkaSettings, admin_client, describe, wait_for_kafka
 from app.kafka.topics import dead_letter_topic, ensure_topics, log_topic
+from app.processes.signals import set_on_signals
 from app.shells.sink.letters import Letters
 from app.shells.sink.loop import LOG, KafkaRefused, SinkLoop
 from app.shells.sink.stats import SinkStats
@@ -60,7 +58,7 @@ def run_sink(
     try:
         client = connect(store, f"sink-{topology}")
         try:
-            with _signals(stop):
+            with set_on_signals(stop):
                 job = _Job(topology, version, specs, kafka, store, sink or SinkSettings(), stats)
                 job.run(client, stop)
         finally:
@@ -175,23 +173,3 @@ class _Job:
                 stop.wait(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, longest)
         return None
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop``; a second SIGINT interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

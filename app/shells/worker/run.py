@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from app.kafka import KafkaSettings, admin_client, wait_for_kafka
+from app.processes.signals import set_on_signals
 from app.shells.worker.application import KnowledgeAt, WorkerApplication
 from app.shells.worker.errors import judge
 from app.shells.worker.instance import Instance
@@ -56,7 +55,7 @@ def run_worker(
     fixed = knowledge or Knowledge()
     _quiet_quixstreams()
     try:
-        with Instance(data_dir, compiled.name, instance) as held, _signals(stop):
+        with Instance(data_dir, compiled.name, instance) as held, set_on_signals(stop):
             stats.instance = held.name
             job = _Job(compiled, kafka, worker or WorkerSettings(), held, stats, lambda _: fixed)
             return job.run(stop)
@@ -152,26 +151,6 @@ def _stopping(application: WorkerApplication, stop: threading.Event) -> Iterator
     finally:
         over.set()
         watcher.join()
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop``; a second SIGINT interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _quiet_quixstreams() -> None:
