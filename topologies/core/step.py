@@ -8,6 +8,7 @@ randomness without a seed, nothing remembered but through ``memory``.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -38,7 +39,7 @@ class Context:
     max_future_skew: int
 
 
-class _Declared(BaseModel):
+class _Declared(BaseModel, abc.ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     #: Its name in configuration, documentation and pictures.
@@ -55,9 +56,9 @@ class _Declared(BaseModel):
 class Decoder(_Declared):
     """Turns the raw records of one input into blocks."""
 
+    @abc.abstractmethod
     def bind(self, context: Context) -> BoundDecoder:
         """The function ``(record, asset) -> block``."""
-        raise NotImplementedError
 
     @property
     def summary(self) -> str:
@@ -84,9 +85,9 @@ class Step(_Declared):
     #: Version of what it keeps in state; 0: it keeps nothing.
     state_version: ClassVar[int] = 0
 
+    @abc.abstractmethod
     def bind(self, context: Context) -> Bound:
         """The function that is called for every record."""
-        raise NotImplementedError
 
     def misfit(self, source: Step) -> str:
         """What of the step it reads does not fit its parameters; empty: nothing."""

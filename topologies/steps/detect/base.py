@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar
@@ -44,9 +45,9 @@ class Detector(Step):
     def misfit(self, source: Step) -> str:
         return unknown_statistics(source, [self.statistic])
 
+    @abc.abstractmethod
     def judge(self, context: Context) -> Judge:
         """The detector proper."""
-        raise NotImplementedError
 
     def bind(self, context: Context) -> Bound:
         name, of, statistic, skew = self.name, self.of, self.statistic, context.max_future_skew
