@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from app.reference.schema import Document, paragraph, table, title
+from app.reference.schema import Document, inner_models, paragraph, table
 from connectors.discover import find_all
 
 _PLANT = Path(__file__).resolve().parent.parent.parent / "plantstream.toml"
@@ -28,24 +28,10 @@ def markdown() -> str:
         document = Document(connector.Parameters)
         lines += ["", f"## {kind}", "", paragraph(connector.Parameters.__doc__), ""]
         lines += table(document.fields())
-        done: set[str] = set()
-        for name in document.referred(document.schema):
-            lines += _model(document, name, done)
+        lines += inner_models(document, "###")
         if kind in samples:
             lines += ["", "```toml", samples[kind].rstrip(), "```"]
     return "\n".join(lines) + "\n"
-
-
-def _model(document: Document, name: str, done: set[str]) -> list[str]:
-    schema = document.definitions[name]
-    if name in done or "properties" not in schema:
-        return []
-    done.add(name)
-    lines = ["", f'<a id="{name.lower()}"></a>', "", f"### {title(name)}", ""]
-    lines += [paragraph(schema.get("description")), "", *table(document.fields(schema))]
-    for inner in document.referred(schema):
-        lines += _model(document, inner, done)
-    return lines
 
 
 def _samples() -> dict[str, str]:

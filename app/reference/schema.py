@@ -170,3 +170,22 @@ def paragraph(text: str | None) -> str:
     cleaned = inspect.cleandoc(text or "")
     cleaned = re.sub(r":(?:func|class|mod|data|attr|meth):`~?([^`]+)`", r"`\1`", cleaned)
     return cleaned.replace("``", "`")
+
+
+def inner_models(document: Document, heading: str) -> list[str]:
+    """A section under ``heading`` (``###``) for each model that a document's fields refer to."""
+    done: set[str] = set()
+    names = document.referred(document.schema)
+    return [line for name in names for line in _model(document, name, heading, done)]
+
+
+def _model(document: Document, name: str, heading: str, done: set[str]) -> list[str]:
+    schema = document.definitions[name]
+    if name in done or "properties" not in schema:
+        return []
+    done.add(name)
+    lines = ["", f'<a id="{name.lower()}"></a>', "", f"{heading} {title(name)}", ""]
+    lines += [paragraph(schema.get("description")), "", *table(document.fields(schema))]
+    for inner in document.referred(schema):
+        lines += _model(document, inner, heading, done)
+    return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.reference.schema import Document, paragraph, table, title
+from app.reference.schema import Document, inner_models, paragraph, table
 from topologies.core.discover import step_kinds
 from topologies.core.step import Step
 
@@ -30,19 +30,5 @@ def markdown() -> str:
         common = {"name", "on_error"} if issubclass(kind, Step) else set()
         fields = [field for field in document.fields() if field.name not in common]
         lines += table(fields) if fields else ["No parameters."]
-        done: set[str] = set()
-        for name in document.referred(document.schema):
-            lines += _model(document, name, done)
+        lines += inner_models(document, "####")
     return "\n".join(lines) + "\n"
-
-
-def _model(document: Document, name: str, done: set[str]) -> list[str]:
-    schema = document.definitions[name]
-    if name in done or "properties" not in schema:
-        return []
-    done.add(name)
-    lines = ["", f'<a id="{name.lower()}"></a>', "", f"#### {title(name)}", ""]
-    lines += [paragraph(schema.get("description")), "", *table(document.fields(schema))]
-    for inner in document.referred(schema):
-        lines += _model(document, inner, done)
-    return lines
