@@ -5,6 +5,7 @@ from app.kafka.clients import (
     client_id,
     consumer_options,
     describe,
+    error_name,
     producer_options,
     wait_for_kafka,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "client_id",
     "consumer_options",
     "describe",
+    "error_name",
     "producer_options",
     "read_headers",
     "wait_for_kafka",

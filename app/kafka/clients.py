@@ -95,6 +95,19 @@ def describe(error: KafkaError) -> str:
     return f"{error.str()} [{error.name()}]"
 
 
+def error_name(error: BaseException) -> str:
+    """What a metric calls an error: Kafka's name for the one that led to it, else its class."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        given = current.args[0] if current.args else None
+        if isinstance(given, KafkaError):
+            return given.name()
+        current = current.__cause__ or current.__context__
+    return type(error).__name__
+
+
 def _common(settings: KafkaSettings, role: str) -> dict[str, Any]:
     return {
         **settings.connection(),

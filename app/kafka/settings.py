@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from models.time import NS_PER_S, Duration
 from models.topics import LEGAL, Topics
 
 #: librdkafka options that hold a secret, and the field that carries it instead.
@@ -136,3 +137,26 @@ class KafkaSettings(BaseModel):
         if self.key_password is not None:
             options["ssl.key.password"] = self.key_password.get_secret_value()
         return options
+
+
+class MemberSettings(BaseModel):
+    """When a process that shares partitions with others is given up: base of workers and sinks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session_timeout: Duration = Field(
+        default=6 * NS_PER_S,
+        ge=2 * NS_PER_S,
+        description="A process unheard of for this long loses its partitions to the others",
+    )
+    max_poll_interval: Duration = Field(
+        default=60 * NS_PER_S,
+        ge=10 * NS_PER_S,
+        description="A process stuck in its work for this long loses its partitions",
+    )
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        if self.max_poll_interval < self.session_timeout:
+            raise ValueError("max_poll_interval must be at least session_timeout")
+        return self

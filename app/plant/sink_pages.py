@@ -20,6 +20,8 @@ def export(stats: SinkStats, group: str, values: Values) -> None:
         values.set(m.SINK_RECORDS, count, name, output)
     for reason, count in dict(stats.dead).items():
         values.set(m.SINK_DEAD_LETTERS, count, name, reason)
+    for where, count in dict(stats.errors).items():
+        values.set(m.ERRORS, count, *where)
     for metric, value in (
         (m.SINK_BATCHES, stats.batches),
         (m.SINK_DOCUMENTS, stats.documents),

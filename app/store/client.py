@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from bson import Decimal128
 from pymongo import MongoClient
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
@@ -17,6 +19,8 @@ from app.store.failures import meaning, reason
 from app.store.settings import StoreSettings
 from models.errors import ConfigError, StoreError
 from models.time import NS_PER_MS
+
+LOG = logging.getLogger("plantstream.store")
 
 Document = dict[str, Any]
 Client = MongoClient[Document]
@@ -75,7 +79,7 @@ class Abilities:
 
 
 def abilities(database: Database[Document], prefix: str = "") -> Abilities:
-    """Find out by trying, in a collection of its own that is emptied again.
+    """Find out by trying, in a collection of its own that is dropped again where it may be.
 
     Raises StoreAway or StoreRefused.
     """
@@ -89,8 +93,21 @@ def abilities(database: Database[Document], prefix: str = "") -> Abilities:
             if meaning(error) != "bad":
                 raise
             decimals = False
-        probe.drop()
+        remove(probe)
     return Abilities(decimals=decimals)
+
+
+def remove(probe: Collection[Document]) -> None:
+    """Drop a collection that was only made for a try; without the right to, it is left there.
+
+    Its documents bear the same ids each time, so that it does not grow.
+    """
+    try:
+        probe.drop()
+    except PyMongoError as error:
+        if meaning(error) == "retry":
+            raise
+        LOG.info("%s is left in the store: %s", probe.name, reason(error))
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from app.kafka.settings import MemberSettings
 from models.errors import ConfigError
 from models.time import NS_PER_MS, NS_PER_S, Duration
 
@@ -80,10 +81,8 @@ class StoreSettings(BaseModel):
         return StoreSettings.model_validate({**self.model_dump(), "uri": uri})
 
 
-class SinkSettings(BaseModel):
+class SinkSettings(MemberSettings):
     """Settings of all sink processes of a site."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_records: int = Field(
         default=1000, ge=1, le=100_000, description="Most records in a batch"
@@ -118,16 +117,12 @@ class SinkSettings(BaseModel):
         description="When partitions go to another sink, or on SIGTERM, a batch under way has"
         " this long to be written; what is not, is written again later",
     )
-    session_timeout: Duration = Field(
-        default=10 * NS_PER_S,
-        ge=2 * NS_PER_S,
-        description="A sink unheard of for this long loses its partitions",
-    )
-    max_poll_interval: Duration = Field(
-        default=300 * NS_PER_S,
-        ge=10 * NS_PER_S,
-        description="A sink that is stuck for this long loses its partitions",
-    )
+
+    @model_validator(mode="after")
+    def _hands_over_in_time(self) -> SinkSettings:
+        if self.hand_over >= self.max_poll_interval:
+            raise ValueError("hand_over must be less than max_poll_interval")
+        return self
 
 
 def _is_word(text: str) -> bool:

@@ -12,7 +12,7 @@ from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from app.store.client import Document, StoreAway, StoreRefused, translate
+from app.store.client import Document, StoreAway, StoreRefused, remove, translate
 from app.store.documents import Write
 from app.store.failures import DUPLICATE_KEY, meaning, meaning_of_code, reason
 from app.store.pool import DaemonPool
@@ -195,7 +195,7 @@ class BulkWriter:
         probe = beside.database[f"{beside.name}.probe"]
         try:
             probe.replace_one({"_id": "good"}, {"_id": "good"}, upsert=True)
-            probe.drop()
+            remove(probe)
         except PyMongoError as error:
             raise StoreAway(reason(error)) from error
 

@@ -150,6 +150,7 @@ class SinkLoop:
                 LOG.warning("no such topic yet: %s", topic)
         else:
             LOG.info("Kafka: %s", describe(error))
+            self._stats.error("kafka", error.name())
         return False
 
     # ------------------------------------------------------------ writing
@@ -230,6 +231,7 @@ class SinkLoop:
                 raise KafkaRefused(f"Kafka refuses: {describe(error)}") from failure
             # A later batch commits these too; after a crash they are written again, unchanged.
             LOG.warning("offsets are not committed now: %s", describe(error))
+            self._stats.error("kafka", error.name())
 
     def _hand_over(self) -> None:
         """Give the batch under way its time to be written and committed; then let go of it."""

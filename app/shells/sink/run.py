@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import KafkaException
 
-from app.kafka import KafkaSettings, admin_client, describe, wait_for_kafka
-from app.kafka.topics import dead_letter_topic, ensure_topics, log_topic
+from app.kafka import KafkaSettings, admin_client, describe, error_name, wait_for_kafka
+from app.kafka.topics import check_configs, dead_letter_topic, ensure_topics, log_topic
 from app.processes.signals import set_on_signals
 from app.shells.sink.letters import Letters
 from app.shells.sink.loop import LOG, KafkaRefused, SinkLoop
@@ -89,6 +89,7 @@ class _Job:
     ) -> None:
         self._topology, self._version, self._outputs = topology, version, outputs
         self._kafka, self._store, self._sink, self._stats = kafka, store, sink, stats
+        self._warned: set[str] = set()
 
     def run(self, client: Client, stop: threading.Event) -> None:
         mapper = self._until_away_no_more(lambda: self._prepare(client), stop)
@@ -114,6 +115,7 @@ class _Job:
                     raise
                 except TransportError as error:
                     LOG.warning("sink %s: begins anew: %s", self._topology, error)
+                    self._stats.error("kafka", error_name(error))
                 finally:
                     self._stats.stopped()
                 if self._stats.batches > batches:
@@ -131,8 +133,14 @@ class _Job:
         topics = {
             kafka.topics.output(self._topology, output.name): output for output in self._outputs
         }
-        wanted = [log_topic(kafka, name) for name in topics]
-        ensure_topics(admin_client(kafka), [*wanted, dead_letter_topic(kafka)])
+        dead = dead_letter_topic(kafka)
+        wanted = [*(log_topic(kafka, name) for name in topics), dead]
+        admin = admin_client(kafka)
+        ensure_topics(admin, wanted)
+        for warning in check_configs(admin, wanted, {dead.name}):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                LOG.warning("sink %s: %s", self._topology, warning)
         try:
             letters = Letters(self._topology, self._version, kafka, stats)
             loop = SinkLoop(

@@ -30,6 +30,8 @@ class SinkStats:
         self.lost = 0
         #: Times the sink began anew with fresh clients, after Kafka had failed it.
         self.restarts = 0
+        #: What went wrong, by where and reason.
+        self.errors: dict[tuple[str, str], int] = {}
         #: Seconds of a batch in MongoDB.
         self.write_seconds = Histogram(
             (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -54,6 +56,11 @@ class SinkStats:
         """A write failed and will be tried again."""
         self.troubles += 1
         self.trouble = why
+        self.error("store", "away")
+
+    def error(self, where: str, reason: str) -> None:
+        """Something went wrong with ``kafka`` or the ``store``; the reason in a word."""
+        self.errors[where, reason] = self.errors.get((where, reason), 0) + 1
 
     def dead_letter(self, reason: str) -> None:
         """A record became a dead letter."""

@@ -1,4 +1,8 @@
-"""quixstreams' loop, with what a worker of ours needs of it.
+"""quixstreams' application, with a loop of our own inside it.
+
+quixstreams keeps the group, the assignment, the state stores with their changelogs, recovery and
+the transaction of each commit. Records go past its dataframes, which would cost more than a
+stage: they are polled, given to the stage's function, and its emissions produced, here.
 
 Leans on names that quixstreams 3.28 keeps to itself, all of them in this file; the version is
 pinned, and tests/app/worker/test_quixstreams.py says which names they are when one goes away.
@@ -15,6 +19,7 @@ import orjson
 from confluent_kafka import TopicPartition
 from quixstreams import Application
 from quixstreams.kafka import ConnectionConfig
+from quixstreams.models import Topic
 from quixstreams.state.recovery import RecoveryPartition
 
 from app.kafka import KafkaSettings, consumer_options, producer_options
@@ -23,9 +28,9 @@ from app.shells.worker.errors import retriable
 from app.shells.worker.instance import Instance
 from app.shells.worker.plan import Plan
 from app.shells.worker.positions import Positions
-from app.shells.worker.records import InputTopic, OutputTopic, fitted
+from app.shells.worker.records import Reception, fitted
 from app.shells.worker.settings import WorkerSettings
-from app.shells.worker.state import Store, StoreState
+from app.shells.worker.state import KeyState, StateCache
 from app.shells.worker.stats import StageStats, WorkerStats
 from models.catalogue import Knowledge
 from models.time import NS_PER_MS, NS_PER_S
@@ -36,6 +41,10 @@ from topologies.core.record import DEAD_LETTERS
 KnowledgeAt = Callable[[int], Knowledge]
 
 _STATS_MS = 2000
+#: Records taken before quixstreams looks at its own affairs again.
+_ROUND = 64
+#: librdkafka takes 0 for "now", and Kafka no negative times.
+_EARLIEST_MS = 1
 _BROKER_S = 30.0
 
 
@@ -71,38 +80,60 @@ class WorkerApplication(Application):
             loglevel=None,
         )
         self._plan, self._stats = plan, stats
-        self._inputs: dict[str, InputTopic] = {}
+        self._wait = worker.poll / NS_PER_S
         self._positions = Positions(self._consumer, plan, kafka)
+        self._reception = Reception(self._positions.jumped)
+        self._states = StateCache(self._transaction)
+        self._stages: dict[str, _Stage] = {}
         stats.start(plan.group, plan.stages)
         stats.restoring = lambda: bool(self._restoring())
         self._commit = self._producer.commit_transaction
         self._producer.commit_transaction = self._timed_commit  # type: ignore[method-assign]
-        self._build(kafka, knowledge_at)
-
-    def _build(self, kafka: KafkaSettings, knowledge_at: KnowledgeAt) -> None:
-        register = self._topic_manager.register
-        outputs = {name: register(OutputTopic(topic)) for name, topic in self._plan.outputs.items()}
-        limits = dict.fromkeys(outputs, kafka.max_message_bytes)
+        self._checkpoint = self._processing_context.commit_checkpoint
+        self._processing_context.commit_checkpoint = self._write_back_and_commit  # type: ignore[method-assign]
+        limits = dict.fromkeys(plan.outputs, kafka.max_message_bytes)
         limits[DEAD_LETTERS] = kafka.max_dead_letter_bytes
-        for name, stage in self._plan.stages.items():
-            topic = InputTopic(name)
-            topic.on_jump = self._positions.jumped
-            register(topic)
-            self._inputs[name] = topic
-            function = _function(stage, self._stats.stages[name], self._stats, knowledge_at, limits)
-            # One chain that expands to tagged outputs: a second branch would copy every value.
-            stream = self.dataframe(topic).apply(
-                function, stateful=True, metadata=True, expand=True
-            )
-            stream.to_topic(lambda emission, *_: outputs[emission.output])
+        for name, stage in plan.stages.items():
+            # Makes quixstreams subscribe to it, and keep a state store and a changelog for it.
+            self.dataframe(self._topic_manager.register(Topic(name))).register_store()
+            self._stages[name] = _Stage(stage, stats.stages[name], stats, knowledge_at, limits)
+
+    def _process_message(self, dataframe_composed: object) -> None:
+        """Up to a round of records, as they come: what quixstreams calls again and again."""
+        producer, context, outputs = self._producer, self._processing_context, self._plan.outputs
+        wait = self._wait
+        producer.poll(0)
+        for _ in range(_ROUND):
+            message = self._consumer._poll_unbuffered(wait)
+            if message is None:
+                return
+            record = self._reception.record(message)
+            state = self._states.of(record.topic, record.partition, record.key or b"")
+            timestamp = max(record.timestamp_ms, _EARLIEST_MS)
+            for output, key, value, head in self._stages[record.topic](record, state):
+                producer.produce(outputs[output], value, key, [*head.items()], None, timestamp)
+            context.store_offset(record.topic, record.partition, record.offset)
+            self._consumer._broker_available()  # type: ignore[no-untyped-call]
+            if context.checkpoint.expired() or self._state_manager.recovery_required:
+                return
+            wait = 0.0
+
+    def _transaction(self, topic: str, partition: int) -> Any:
+        return self._processing_context.checkpoint.get_store_transaction(topic, partition)
+
+    def _write_back_and_commit(self, force: bool = False, revoking: bool = False) -> None:
+        if force or self._processing_context.checkpoint.expired():
+            self._states.write_back()
+        self._checkpoint(force, revoking)
 
     def _setup_signal_handlers(self) -> None:
         """Signals are the process's affair (run.py)."""
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
-        self._positions.check([p for p in partitions if p.topic in self._inputs])
+        self._states.clear()
+        self._positions.check([p for p in partitions if p.topic in self._stages])
         super()._on_assign(consumer, partitions)
-        assigned: dict[str, list[int]] = {name: [] for name in self._inputs}
+        assigned: dict[str, list[int]] = {name: [] for name in self._stages}
         for p in partitions:
             if p.topic in assigned:
                 assigned[p.topic].append(p.partition)
@@ -110,17 +141,20 @@ class WorkerApplication(Application):
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._forget(partitions)
-        super()._on_revoke(consumer, partitions)
+        try:
+            super()._on_revoke(consumer, partitions)  # commits
+        finally:
+            self._states.clear()
 
     def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._forget(partitions)
+        self._states.clear()
         super()._on_lost(consumer, partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         self._stats.assigned, self._stats.lag = None, {}
         for p in partitions:
-            if p.topic in self._inputs:
-                self._inputs[p.topic].forget(p.partition)
+            self._reception.forget(p.topic, p.partition)
 
     def _timed_commit(self, *args: Any, **more: Any) -> None:
         begun = time.perf_counter()
@@ -159,31 +193,33 @@ def _behind(partition: dict[str, int]) -> int:
     return max(end - at, 0) if end >= 0 and at >= 0 else -1
 
 
-def _function(
-    stage: CompiledStage,
-    stats: StageStats,
-    worker: WorkerStats,
-    knowledge_at: KnowledgeAt,
-    limits: dict[str, int],
-) -> Callable[..., list[Emission]]:
-    """The stage in the shape quixstreams calls: all that happens per record."""
-    clock, count, pend = time.perf_counter, stats.record, worker.pend
-    smallest = min(limits.values())
+class _Stage:
+    """A stage with what the worker does round it: all that happens per record."""
 
-    def process(record: Record, _k: bytes, _t: int, _h: None, store: Store) -> list[Emission]:
-        begun = clock()
-        state = StoreState(store)
-        emissions, counts = stage(record, state, knowledge_at(record.timestamp_ms * NS_PER_MS))
+    def __init__(
+        self,
+        stage: CompiledStage,
+        stats: StageStats,
+        worker: WorkerStats,
+        knowledge_at: KnowledgeAt,
+        limits: dict[str, int],
+    ) -> None:
+        self._stage, self._knowledge_at = stage, knowledge_at
+        self._count, self._pend = stats.record, worker.pend
+        self._limits, self._smallest = limits, min(limits.values()) - 65536
+
+    def __call__(self, record: Record, state: KeyState) -> list[Emission]:
+        begun = time.perf_counter()
+        knowledge = self._knowledge_at(record.timestamp_ms * NS_PER_MS)
+        emissions, counts = self._stage(record, state, knowledge)
         if state.failure is not None:
             raise state.failure
         for i, emission in enumerate(emissions):
-            if len(emission.value) + 65536 > smallest:
-                emissions[i] = fitted(emission, limits[emission.output])
-        count(counts, emissions, clock() - begun)
-        pend(record.timestamp_ms)
+            if len(emission.value) > self._smallest:
+                emissions[i] = fitted(emission, self._limits[emission.output])
+        self._count(counts, emissions, time.perf_counter() - begun)
+        self._pend(record.timestamp_ms)
         return emissions
-
-    return process
 
 
 def _consumer(

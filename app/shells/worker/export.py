@@ -21,6 +21,8 @@ def export(stats: WorkerStats, values: Values) -> None:
     latency = stats.latency
     values.histogram(m.LATENCY, latency.bounds, list(latency.counts), latency.total, name)
     values.summary(m.COMMITS, stats.commits, stats.commit_seconds, name)
+    for where, count in dict(stats.errors).items():
+        values.set(m.ERRORS, count, *where)
     values.set(m.RESTARTS, stats.restarts, name)
     values.set(m.RESTORING, stats.restore_remaining, name)
     for topic, partitions in (stats.assigned or {}).items():

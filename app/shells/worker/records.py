@@ -1,16 +1,9 @@
-"""Between Kafka messages and the core's records, with as little in between as possible.
-
-quixstreams lets a topic say how its messages become rows and rows messages. Doing it here spares
-its serializers, and hands the stage a whole `Record` with topic, partition and offset.
-"""
+"""Between Kafka messages and the core's records, with as little in between as possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-
-from quixstreams.models import MessageContext, Row, Topic
-from quixstreams.models.messages import KafkaMessage
 
 from app.kafka import read_headers
 from models.records import deadletter
@@ -20,58 +13,39 @@ from topologies.core.record import DEAD_LETTERS
 #: Called with topic, partition, the offset that was due, the offset that came.
 OnJump = Callable[[str, int, int, int], None]
 
-#: librdkafka takes 0 for "now", and Kafka no negative times.
-_EARLIEST_MS = 1
 
-
-class InputTopic(Topic):
-    """Messages become rows whose value is the `Record`.
+class Reception:
+    """Kafka messages become records.
 
     Offsets that are missing are reported: one is a transaction's end, more may be records that
     retention deleted before they were read.
     """
 
-    on_jump: OnJump | None = None
+    def __init__(self, on_jump: OnJump) -> None:
+        self._on_jump = on_jump
+        self._due: dict[tuple[str, int], int] = {}
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, value_deserializer="bytes", key_deserializer="bytes")
-        self._due: dict[int, int] = {}
-
-    def forget(self, partition: int) -> None:
-        """The partition is another worker's now."""
-        self._due.pop(partition, None)
-
-    def row_deserialize(self, message: Any) -> Row:
+    def record(self, message: Any) -> Record:
+        """The record of a message without an error."""
         topic, partition, offset = message.topic(), message.partition(), message.offset()
-        due = self._due.get(partition, offset)
-        if offset > due + 1 and self.on_jump is not None:
-            self.on_jump(topic, partition, due, offset)
-        self._due[partition] = offset + 1
-        key = message.key()
-        timestamp = message.timestamp()[1]
-        record = Record(
-            topic, partition, offset, timestamp, key, message.value(), read_headers(message)
-        )
-        # The row's key only prefixes the state; a record without a key touches none.
-        return Row(
-            value=record,
-            key=key or b"",
-            timestamp=max(timestamp, _EARLIEST_MS),
-            context=MessageContext(topic=topic, partition=partition, offset=offset, size=0),
-            headers=None,
+        place = (topic, partition)
+        due = self._due.get(place, offset)
+        if offset > due + 1:
+            self._on_jump(topic, partition, due, offset)
+        self._due[place] = offset + 1
+        return Record(
+            topic,
+            partition,
+            offset,
+            message.timestamp()[1],
+            message.key(),
+            message.value(),
+            read_headers(message),
         )
 
-
-class OutputTopic(Topic):
-    """Rows whose value is an `Emission` become messages."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, value_serializer="bytes", key_serializer="bytes")
-
-    def row_serialize(self, row: Row, key: Any) -> KafkaMessage:
-        emission: Any = row.value
-        _, key, value, headers = emission
-        return KafkaMessage(key=key, value=value, headers=headers)
+    def forget(self, topic: str, partition: int) -> None:
+        """The partition is another worker's now."""
+        self._due.pop((topic, partition), None)
 
 
 def fitted(emission: Emission, limit: int) -> Emission:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.kafka import KafkaSettings, admin_client, wait_for_kafka
+from app.kafka import KafkaSettings, admin_client, error_name, wait_for_kafka
 from app.processes.signals import set_on_signals
 from app.shells.worker.application import KnowledgeAt, WorkerApplication
 from app.shells.worker.errors import judge
@@ -109,6 +109,7 @@ class _Job:
                 if now - failing_since > patience:
                     raise
                 LOG.warning("worker %s: begins anew: %s", self._name, verdict.message)
+                self._stats.error("kafka", error_name(error))
             self._stats.restarts += 1
             stop.wait(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _PAUSE_S[1])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from app.kafka.settings import MemberSettings
 from models.time import NS_PER_MS, NS_PER_S, Duration
 
 
-class WorkerSettings(BaseModel):
+class WorkerSettings(MemberSettings):
     """Settings of all workers of a site."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     commit_interval: Duration = Field(
         default=100 * NS_PER_MS,
@@ -33,20 +32,11 @@ class WorkerSettings(BaseModel):
         ge=NS_PER_MS,
         description="The broker holds a fetch this long for more data",
     )
-    session_timeout: Duration = Field(
-        default=6 * NS_PER_S,
-        ge=2 * NS_PER_S,
-        description="A worker unheard of for this long loses its partitions",
-    )
     transaction_timeout: Duration = Field(
         default=6 * NS_PER_S,
         ge=2 * NS_PER_S,
         description="The broker aborts a transaction this old; a takeover waits for that of the"
         " dead worker",
-    )
-    max_poll_interval: Duration = Field(
-        default=60 * NS_PER_S,
-        description="A worker stuck in one record for this long loses its partitions",
     )
     kafka_timeout: Duration = Field(
         default=300 * NS_PER_S,
@@ -56,8 +46,6 @@ class WorkerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> WorkerSettings:
-        if self.max_poll_interval < self.session_timeout:
-            raise ValueError("max_poll_interval must be at least session_timeout")
         if self.transaction_timeout < 2 * self.commit_interval:
             raise ValueError("transaction_timeout must be at least twice commit_interval")
         return self

@@ -53,6 +53,8 @@ class WorkerStats:
         self.commit_seconds = 0.0
         #: Times the worker began anew with fresh clients, after Kafka had failed it.
         self.restarts = 0
+        #: What went wrong, by where and reason.
+        self.errors: dict[tuple[str, str], int] = {}
         #: From a record's Kafka timestamp to the commit that makes its outputs visible.
         self.latency = Histogram(
             (0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0)
@@ -68,6 +70,10 @@ class WorkerStats:
         self._running = False
         self._pending: list[int] = []
         self.pend = self._pending.append
+
+    def error(self, where: str, reason: str) -> None:
+        """Something went wrong with ``kafka``; the reason in a word."""
+        self.errors[where, reason] = self.errors.get((where, reason), 0) + 1
 
     def start(self, group: str, stages: Mapping[str, CompiledStage]) -> None:
         """A loop starts to run these stages."""

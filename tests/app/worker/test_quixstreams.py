@@ -7,9 +7,13 @@ import inspect
 import pytest
 from quixstreams import Application
 from quixstreams.app import ApplicationConfig
+from quixstreams.checkpointing import Checkpoint
+from quixstreams.dataframe import StreamingDataFrame
+from quixstreams.internal_consumer import InternalConsumer
 from quixstreams.internal_producer import InternalProducer
-from quixstreams.models import Topic
+from quixstreams.kafka.consumer import BaseConsumer
 from quixstreams.models.topics import TopicManager
+from quixstreams.processing import ProcessingContext
 from quixstreams.state.manager import StateStoreManager
 from quixstreams.state.recovery import RecoveryManager, RecoveryPartition
 
@@ -25,8 +29,14 @@ from quixstreams.state.recovery import RecoveryManager, RecoveryPartition
         (RecoveryManager, "partitions"),
         (RecoveryPartition, "changelog_name"),
         (RecoveryPartition, "partition_num"),
-        (Topic, "row_deserialize"),
-        (Topic, "row_serialize"),
+        (Application, "_process_message"),
+        (BaseConsumer, "_broker_available"),
+        (Checkpoint, "expired"),
+        (Checkpoint, "get_store_transaction"),
+        (InternalConsumer, "_poll_unbuffered"),
+        (ProcessingContext, "commit_checkpoint"),
+        (ProcessingContext, "store_offset"),
+        (StreamingDataFrame, "register_store"),
         (TopicManager, "register"),
     ],
 )
@@ -36,7 +46,13 @@ def test_what_the_worker_overrides_or_calls_is_there(owner: type, name: str) -> 
 
 def test_what_the_worker_reaches_for_is_set_where_it_looks() -> None:
     made = inspect.getsource(Application.__init__)
-    for name in ("_consumer", "_producer", "_topic_manager", "_state_manager"):
+    for name in (
+        "_consumer",
+        "_processing_context",
+        "_producer",
+        "_state_manager",
+        "_topic_manager",
+    ):
         assert f"self.{name} = " in made
     assert "self._recovery_manager = " in inspect.getsource(StateStoreManager.__init__)
 
