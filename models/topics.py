@@ -12,6 +12,11 @@ LEGAL = re.compile(r"^[a-zA-Z0-9._-]{1,249}$")
 OUTPUT_KINDS = ("readings", "features", "anomalies", "alarms")
 
 
+def collection(topology: str, output: str) -> str:
+    """Where the document store keeps an output: ``glass_readings``."""
+    return f"{topology}_{output}"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Topic names under one prefix (empty for production)."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -288,6 +289,15 @@ class SinkSite:
             return found
         finally:
             consumer.close()
+
+
+def set_config(kafka: KafkaSettings, topic: str, name: str, value: str) -> None:
+    """Change a setting of a topic that exists, as a site's administrator does."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = admin_client(kafka)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
 
 
 def until(

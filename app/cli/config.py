@@ -28,9 +28,15 @@ def check(context: typer.Context) -> None:
     Example:
       plantstream config check --config site.toml
     """
-    from app.settings import ALL
+    from app.settings import ALL, SettingsError
+    from app.settings.collisions import collisions
+    from models.errors import ConfigError
 
     settings = common(context).settings(*ALL)
+    broken = settings.broken_topologies.values()
+    wrong = [ConfigError(each.error, file=each.file) for each in broken]
+    if wrong := [*wrong, *collisions(settings)]:
+        raise SettingsError(wrong)
     site = settings.site
     typer.echo(
         f"{settings.file}: good: {len(site.catalogue)} assets, {len(site.connectors)} connectors,"

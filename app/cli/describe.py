@@ -38,6 +38,8 @@ def describe(
     if not topology:
         for name, each in settings.topologies.items():
             typer.echo(f"{name:<16} v{each.version}  {each.title}")
+        for name, broken in settings.broken_topologies.items():
+            typer.echo(f"{name:<16} broken  {broken}")
         return
     found = settings.topology(topology)
     if shape == "json":

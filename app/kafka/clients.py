@@ -101,9 +101,9 @@ def error_name(error: BaseException) -> str:
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        given = current.args[0] if current.args else None
+        given = getattr(current, "error", None) or (current.args[0] if current.args else None)
         if isinstance(given, KafkaError):
-            return given.name()
+            return str(given.name())
         current = current.__cause__ or current.__context__
     return type(error).__name__
 

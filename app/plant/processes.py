@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 from app.observe import Observed, observed
-from app.settings import Settings, resolve
+from app.settings import Settings, SettingsError, resolve
+from app.settings.collisions import collisions
 
 LOG = logging.getLogger("plantstream")
 
@@ -87,6 +88,8 @@ def run_store_sink(settings: Settings, name: str) -> int:
     from app.shells.sink import OutputSpec, SinkStats, run_sink
 
     topology = settings.topology(name)
+    if shared := collisions(settings, name):
+        raise SettingsError(shared)
     kafka, store = resolve.kafka(settings), resolve.store(settings)
     outputs = [OutputSpec(each.name, each.kind, each.retention) for each in topology.outputs]
     stats = SinkStats(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,14 @@ from app.settings.model import ConnectorEntry, Site, TopologyEntry
 from app.settings.problems import SettingsError, dotted, explain, unknown
 from app.settings.schema import Path as Keys
 from app.settings.schema import allowed, leaves, mentions
-from models.errors import ConfigError, DeclarationError
+from models.errors import ConfigError
 
 if TYPE_CHECKING:
     from connectors.base import ConnectorParameters
     from topologies.core import Topology
+    from topologies.core.discover import Broken
+
+LOG = logging.getLogger("plantstream.settings")
 
 #: What is checked beside the schema. Each needs its modules to be loaded, which takes time.
 Part = Literal["connectors", "topologies"]
@@ -58,15 +62,27 @@ class Settings:
     def topologies(self) -> Mapping[str, Topology]:
         """All topologies there are, with the site's parameters over the declared ones.
 
-        Raises SettingsError, or DeclarationError where a module is wrong.
+        Files that are broken are left out, with a warning. Raises SettingsError.
         """
         found, errors = _topologies(self.site, self.layers)
         if errors:
             raise SettingsError(errors)
+        for each in self.broken_topologies.values():
+            LOG.warning("left out: %s", each)
         return found
+
+    @cached_property
+    def broken_topologies(self) -> Mapping[str, Broken]:
+        """Topology files that cannot be used."""
+        from topologies.core.discover import survey
+
+        return survey(self.site.topology_paths).broken
 
     def topology(self, name: str) -> Topology:
         """A topology by name, with the site's parameters. Raises SettingsError."""
+        if name in self.broken_topologies:
+            broken = self.broken_topologies[name]
+            raise SettingsError([ConfigError(broken.error, file=broken.file)])
         if name not in self.topologies:
             raise SettingsError([ConfigError(unknown(name, self.topologies, "topology"))])
         return self.topologies[name]
@@ -178,15 +194,15 @@ def _references(site: Site, layers: Layers) -> Iterable[ConfigError]:
 
 
 def _topologies(site: Site, layers: Layers) -> tuple[dict[str, Topology], list[ConfigError]]:
-    from topologies.core.discover import find
+    from topologies.core.discover import survey
 
     errors: list[ConfigError] = []
-    try:
-        declared = find(site.topology_paths)
-    except DeclarationError as error:
-        return {}, [ConfigError(str(error))]
+    surveyed = survey(site.topology_paths)
+    declared = dict(surveyed.topologies)
     for name, entry in site.topologies.items():
         path: Keys = ("topologies", name)
+        if name in surveyed.broken:
+            continue
         if name not in declared:
             message = unknown(name, declared, "topology")
             errors.append(ConfigError(message, file=layers.origin(path), field=dotted(path)))

@@ -22,6 +22,7 @@ from app.store.client import Document, translated
 from app.store.documents import OutputSpec
 from app.store.failures import meaning, reason
 from models.time import NS_PER_S
+from models.topics import collection
 
 #: The longest time MongoDB's ``expireAfterSeconds`` holds.
 _MAX_SECONDS = 2**31 - 1
@@ -72,8 +73,8 @@ INDEXES: dict[str, tuple[Index, ...]] = {
 
 
 def collection_name(prefix: str, topology: str, output: str) -> str:
-    """``glass_readings``, with the prefix in front."""
-    return f"{prefix}{topology}_{output}"
+    """``glass_readings``, with the prefix in front. See `app.settings.collisions`."""
+    return prefix + collection(topology, output)
 
 
 def kept_from(kind: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.embedded import EmbeddedStack
-from app.shells.sink import OutputSpec
+from app.shells.sink import OutputSpec, run_sink
 from app.store import Queries
 from app.store.reading import read_block
 from models.records import block as blocks
@@ -23,6 +23,7 @@ from tests.sink_site import (
     feature,
     good,
     reading,
+    set_config,
     until,
 )
 
@@ -238,3 +239,23 @@ def assert_complete(site: SinkSite, sent: list[Feed]) -> None:
     blocks_sent = {r.head["event-id"].decode(): r.value for r in sent if r.output == "readings"}
     assert {i: blocks.encode(read_block(d)) for i, d in stored["readings"].items()} == blocks_sent
     assert len(stored["features"]) == 2 * sum(r.output == "features" for r in sent)
+
+
+@pytest.mark.parametrize("name", ["max.message.bytes", "message.timestamp.after.max.ms"])
+def test_a_dead_letter_topic_that_would_refuse_letters_stops_the_sink_at_its_start(
+    site: SinkSite, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_config(site.kafka, site.kafka.topics.dead_letters, name, "1100000")
+    code = run_sink(TOPOLOGY, 1, OUTPUTS, kafka=site.kafka, store=site.store, sink=site.sink)
+    assert code == 2
+    assert f"dead-letters: {name} is 1100000, should be" in caplog.text
+
+
+def test_an_output_topic_that_forgets_by_age_is_warned_of_once(
+    site: SinkSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_config(site.kafka, site.topics["features"], "retention.ms", "604800000")
+    with site.running():
+        site.feed([reading(0)])
+        site.until_committed()
+    assert caplog.text.count("features: retention.ms is 604800000, should be -1") == 1

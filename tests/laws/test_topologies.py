@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.cases import Case, Fed, feed, find_cases, run
 from topologies.core import Emission, Topology, describe
 from topologies.core.discover import find
 from topologies.core.record import DEAD_LETTERS
+from topologies.steps import transform
 
 CASES = find_cases()
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -103,7 +105,7 @@ def test_describe_names_every_part_of_the_declaration(topology: Topology) -> Non
         assert step.name in nodes
         assert step.name in reached
     for output in topology.outputs:
-        assert any(edge.target == f"out_{output.name}" for edge in picture.edges), output.name
+        assert any(edge.target == f"out:{output.name}" for edge in picture.edges), output.name
     labels = {node.label for node in picture.nodes}
     assert {f"raw.{source.source}" for source in topology.inputs} <= labels
     for drawn in (describe.text(topology), describe.mermaid(topology)):
@@ -114,3 +116,17 @@ def test_describe_names_every_part_of_the_declaration(topology: Topology) -> Non
 def test_a_declaration_comes_back_from_its_own_overrides(topology: Topology) -> None:
     overrides = {step.name: step.model_dump(exclude={"name"}) for step in topology.steps}
     assert topology.with_overrides(overrides) == topology
+
+
+@by_topology
+def test_no_id_of_a_picture_is_a_word_of_mermaid_or_that_of_another_node(
+    topology: Topology,
+) -> None:
+    words = ("end", "style", "default", "out_readings", "topic_opcua", "dead_letters")
+    steps = tuple(transform.Scale(name=word) for word in words)
+    named = topology.model_copy(update={"steps": steps})
+    picture = describe.graph(named)
+    assert len({node.id for node in picture.nodes}) == len(picture.nodes)
+    ids = re.findall(r"^  (\w+)[(\[]", describe.mermaid(named), re.MULTILINE)
+    assert len(set(ids)) == len(ids) == len(picture.nodes)
+    assert not {"end", "style", "default"} & {*ids}

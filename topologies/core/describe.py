@@ -16,6 +16,7 @@ from topologies.core.topology import Output, Topology
 class Node:
     """A topic or a step."""
 
+    #: A step's is its name; the others' contain a character that no step's name has.
     id: str
     #: "topic", "decode" or "step".
     kind: str
@@ -51,10 +52,10 @@ def graph(topology: Topology, topics: Topics | None = None) -> Graph:
     heads: list[str] = []
     for source in topology.inputs:
         topic = source.topic(topics)
-        decode = f"decode_{source.name}"
-        nodes.append(Node(f"topic_{source.name}", "topic", topic, ", ".join(source.assets)))
+        decode, arrives = f"decode:{source.name}", f"topic:{source.name}"
+        nodes.append(Node(arrives, "topic", topic, ", ".join(source.assets)))
         nodes.append(Node(decode, "decode", f"decode {source.decode.kind}", source.decode.summary))
-        edges.append(Edge(f"topic_{source.name}", decode))
+        edges.append(Edge(arrives, decode))
         heads.append(decode)
     for step in topology.steps:
         nodes.append(Node(step.name, "step", _label(step.name, step.kind), step.summary))
@@ -65,10 +66,10 @@ def graph(topology: Topology, topics: Topics | None = None) -> Graph:
         if step.makes == READINGS:
             heads = [step.name]
     for output in topology.outputs:
-        target = f"out_{output.name}"
+        target = f"out:{output.name}"
         nodes.append(Node(target, "topic", topics.output(topology.name, output.name)))
         edges.extend(Edge(source, target) for source in _sources(topology, output, heads))
-    nodes.append(Node("dead_letters", "topic", topics.name(DEAD_LETTERS)))
+    nodes.append(Node(DEAD_LETTERS, "topic", topics.name(DEAD_LETTERS)))
     return Graph(topology.name, topology.version, topology.title, tuple(nodes), tuple(edges))
 
 
@@ -108,12 +109,12 @@ def mermaid(topology: Topology, topics: Topics | None = None) -> str:
         detail = f"<br/>{_safe(node.detail)}" if node.detail else ""
         body = f'"{_safe(node.label)}{detail}"'
         shape = f"[({body})]" if node.kind == "topic" else f"([{body}])"
-        lines.append(f"  {node.id}{shape}")
+        lines.append(f"  {_id(node.id)}{shape}")
     for edge in picture.edges:
         arrow = f"-- {_safe(edge.label)} -->" if edge.label else "-->"
-        lines.append(f"  {edge.source} {arrow} {edge.target}")
+        lines.append(f"  {_id(edge.source)} {arrow} {_id(edge.target)}")
     steps = [node.id for node in picture.nodes if node.kind != "topic"]
-    lines.append(f"  {steps[0]} -. cannot be processed .-> dead_letters")
+    lines.append(f"  {_id(steps[0])} -. cannot be processed .-> {_id(DEAD_LETTERS)}")
     return "\n".join(lines)
 
 
@@ -128,6 +129,11 @@ def json(topology: Topology, topics: Topics | None = None) -> bytes:
 
 def _label(name: str, kind: str) -> str:
     return kind if name == kind else f"{name} ({kind})"
+
+
+def _id(node: str) -> str:
+    """A node's id in Mermaid, where words such as ``end`` and ``style`` mean something."""
+    return node.replace(":", "_").replace("-", "_") if {*":-"} & {*node} else f"step_{node}"
 
 
 def _safe(label: str) -> str:
