@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from models import quality
 from models.records.block import Block
 from models.records.heartbeat import Heartbeat, State
 from models.time import MAX_NS, NEVER
-from topologies.core.layout import layout_of
+from topologies.core.jit import kernel
+from topologies.core.layout import Layout, layout_of
 from topologies.core.state import Memory
 
 _LAYOUT = struct.Struct("<BBxxxxxxqqqq")
@@ -82,21 +84,13 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
     before each sample, ``arrival`` its place in arrival order. A sample more than ``skew`` ns
     ahead of its receive time moves nothing (``validate`` flags it).
     """
-    size = len(block)
-    if size == 0:
+    if len(block) == 0:
         return block, replace(time, heard=max(time.heard, block.received))
-    t = block.t
-    horizon = block.received + skew
-    newest = int(np.maximum.reduce(t))
-    moving = t
-    if newest > horizon:
-        moving = np.where(t > horizon, NEVER, t)
-        newest = int(np.maximum.reduce(moving))
-    clock = np.empty(size, dtype=np.int64)
-    clock[0] = time.now
-    clock[1:] = moving[:-1]
-    np.maximum.accumulate(clock, out=clock)
-    block = _grouped(block, clock)
+    layout = layout_of(block.tag)
+    order = layout.arrival
+    clock, newest = _clock(block.t, order, time.now, min(block.received + skew, MAX_NS))
+    block = _grouped(block, layout, clock)
+    newest = int(newest)
     moved = KeyTime(
         max(time.now, newest),
         max(time.data, newest),
@@ -107,13 +101,31 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
     return block, moved
 
 
-def _grouped(block: Block, clock: NDArray[np.int64]) -> Block:
-    layout = layout_of(block.tag)
+@kernel
+def _clock(
+    t: NDArray[np.int64], order: NDArray[np.int32], now: int, horizon: int
+) -> tuple[NDArray[np.int64], Any]:
+    """The key's time before each sample, put in ``order``; the newest time up to ``horizon``."""
+    arriving = np.empty(t.size, np.int64)
+    newest = np.int64(NEVER)
+    latest = np.int64(now)
+    for i in range(t.size):
+        arriving[i] = latest
+        if t[i] <= horizon:
+            newest = max(newest, t[i])
+            latest = max(latest, t[i])
+    clock = np.empty(t.size, np.int64)
+    for i in range(t.size):
+        clock[i] = arriving[order[i]]
+    return clock, newest
+
+
+def _grouped(block: Block, layout: Layout, clock: NDArray[np.int64]) -> Block:
     order, size = layout.order, len(block)
     if order is None:
         return replace(block, tag=layout.tag, clock=clock, arrival=layout.arrival)
     if block.typed:
-        return replace(block, clock=clock, arrival=np.arange(size, dtype=np.int32)).take(order)
+        return replace(block.take(order), clock=clock, arrival=layout.arrival)
     # One construction instead of take and replace: this runs for every record.
     return Block(
         block.asset,
@@ -126,6 +138,6 @@ def _grouped(block: Block, clock: NDArray[np.int64]) -> Block:
         block.why.take(order) if block.why.size else block.why,
         (),
         block.received,
-        clock.take(order),
+        clock,
         layout.arrival,
     )
