@@ -80,7 +80,10 @@ class WorkerApplication(Application):
             loglevel=None,
         )
         self._plan, self._stats = plan, stats
-        self._wait = worker.poll / NS_PER_S
+        self._wait, self._settings = worker.poll / NS_PER_S, worker
+        #: When the open transaction began, and how long it may last, ns. That is the long interval
+        #: until a poll finds nothing waiting.
+        self._begun, self._interval = time.monotonic(), worker.commit_interval
         self._positions = Positions(self._consumer, plan, kafka)
         self._reception = Reception(self._positions.jumped)
         self._states = StateCache(self._transaction)
@@ -106,6 +109,7 @@ class WorkerApplication(Application):
         for _ in range(_ROUND):
             message = self._consumer._poll_unbuffered(wait)
             if message is None:
+                self._interval = self._settings.commit_interval
                 return
             record = self._reception.record(message)
             state = self._states.of(record.topic, record.partition, record.key or b"")
@@ -114,7 +118,7 @@ class WorkerApplication(Application):
                 producer.produce(outputs[output], value, key, [*head.items()], None, timestamp)
             context.store_offset(record.topic, record.partition, record.offset)
             self._consumer._broker_available()  # type: ignore[no-untyped-call]
-            if context.checkpoint.expired() or self._state_manager.recovery_required:
+            if self._due() or self._state_manager.recovery_required:
                 return
             wait = 0.0
 
@@ -122,9 +126,16 @@ class WorkerApplication(Application):
         return self._processing_context.checkpoint.get_store_transaction(topic, partition)
 
     def _write_back_and_commit(self, force: bool = False, revoking: bool = False) -> None:
-        if force or self._processing_context.checkpoint.expired():
+        if force or self._due():
             self._states.write_back()
-        self._checkpoint(force, revoking)
+            self._checkpoint(True, revoking)
+            self._begun = time.monotonic()
+            settings = self._settings
+            self._interval = max(settings.commit_interval, settings.busy_commit_interval)
+
+    def _due(self) -> bool:
+        """Whether to commit: soon after the last record there was, later while records wait."""
+        return (time.monotonic() - self._begun) * NS_PER_S >= self._interval
 
     def _setup_signal_handlers(self) -> None:
         """Signals are the process's affair (run.py)."""

@@ -17,6 +17,13 @@ class WorkerSettings(MemberSettings):
         le=5 * NS_PER_S,
         description="Outputs become visible this often: most of the latency of a stage",
     )
+    busy_commit_interval: Duration = Field(
+        default=500 * NS_PER_MS,
+        ge=NS_PER_MS,
+        le=5 * NS_PER_S,
+        description="The same while more records wait than the worker can take at once: what waits"
+        " is late already, and fewer commits get through it sooner",
+    )
     linger: Duration = Field(
         default=2 * NS_PER_MS,
         ge=0,
@@ -46,6 +53,7 @@ class WorkerSettings(MemberSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> WorkerSettings:
-        if self.transaction_timeout < 2 * self.commit_interval:
-            raise ValueError("transaction_timeout must be at least twice commit_interval")
+        for name in ("commit_interval", "busy_commit_interval"):
+            if self.transaction_timeout < 2 * getattr(self, name):
+                raise ValueError(f"transaction_timeout must be at least twice {name}")
         return self
