@@ -159,7 +159,11 @@ def encode(block: Block) -> bytes:
 
 def decode(payload: bytes | None) -> Block:
     """The block of a record's bytes; raises MalformedRecord with the reason."""
-    record = columns.loads(payload, WHAT)
+    return read(columns.loads(payload, WHAT))
+
+
+def read(record: dict[str, Any]) -> Block:
+    """The block of a JSON object; raises MalformedRecord with the reason."""
     asset = columns.field(record, "asset", str, WHAT)
     received = columns.time(record, "received", WHAT)
     tags = columns.strings(record.get("tags"), "block: 'tags'")

@@ -41,26 +41,28 @@ class Features:
         return int(self.tag.size)
 
 
+def take(rows: Features, index: NDArray[Any] | slice) -> Features:
+    """Some of the rows: positions, a mask of shape (n,), or a slice."""
+    return Features(
+        rows.asset,
+        rows.window,
+        rows.tags,
+        rows.tag[index],
+        rows.start[index],
+        rows.end[index],
+        rows.count[index],
+        rows.bad[index],
+        {name: column[index] for name, column in rows.stats.items()},
+        rows.partial[index],
+    )
+
+
 def parts(features: Features, most: int) -> list[Features]:
     """The rows in records of at most ``most`` each, in order."""
     size = len(features)
     if size <= most:
         return [features]
-    return [
-        Features(
-            features.asset,
-            features.window,
-            features.tags,
-            features.tag[low : low + most],
-            features.start[low : low + most],
-            features.end[low : low + most],
-            features.count[low : low + most],
-            features.bad[low : low + most],
-            {name: column[low : low + most] for name, column in features.stats.items()},
-            features.partial[low : low + most],
-        )
-        for low in range(0, size, most)
-    ]
+    return [take(features, slice(low, low + most)) for low in range(0, size, most)]
 
 
 def encode(features: Features) -> bytes:
@@ -83,7 +85,11 @@ def encode(features: Features) -> bytes:
 
 def decode(payload: bytes | None) -> Features:
     """Raises MalformedRecord with the reason."""
-    record = columns.loads(payload, WHAT)
+    return read(columns.loads(payload, WHAT))
+
+
+def read(record: dict[str, Any]) -> Features:
+    """The features of a JSON object; raises MalformedRecord with the reason."""
     tags = columns.strings(record.get("tags"), f"{WHAT}: 'tags'")
     tag = columns.indexes(record.get("tag"), f"{WHAT}: 'tag'", len(tags))
     size = int(tag.size)

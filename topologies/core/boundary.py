@@ -1,0 +1,116 @@
+"""Where a stage ends: records change key, go through a topic, and streams of one key meet.
+
+Only the declaration is here; ``topologies.steps.combine`` has the verb that topologies write down.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import ClassVar
+
+from pydantic import Field, field_validator, model_validator
+
+from models.time import Duration
+from topologies.core.flow import READINGS
+from topologies.core.keys import Keys, named
+from topologies.core.step import Step
+
+
+class Boundary(Step):
+    """Ends a stage and begins the one that merges what the steps before it made."""
+
+    state_version: ClassVar[int] = 1
+
+    keys: dict[str, str] = Field(
+        description="The key of each asset, first match wins: {'glass/{line}/*': 'glass/{line}'};"
+        " {field} is one part of a name, '*' anything, {asset} in a key the whole name"
+    )
+    of: tuple[str, ...] = Field(
+        (READINGS,),
+        min_length=1,
+        description="What goes on: 'readings', or names of steps before it that make features",
+    )
+    tags: tuple[str, ...] = Field(("*",), description="Patterns of the tags that go on")
+    expects: tuple[str, ...] = Field(
+        (),
+        description="Who must have been heard before anything of a key is released:"
+        " '<asset>', '<input>:<asset>' or '<input>:*', with the fields of the key and {key}."
+        " Others join when they are first heard; what of theirs is older is left out",
+    )
+    grace: Duration = Field(
+        0,
+        ge=0,
+        description="How much older than an asset's newest reading its readings may be; older ones"
+        " are left out and counted",
+    )
+    horizon: Duration = Field(
+        600_000_000_000,
+        ge=0,
+        description="An asset disconnected for longer holds the others no more; results are marked"
+        " partial until it is back",
+    )
+    max_bytes: int = Field(
+        4 << 20,
+        ge=65_536,
+        le=64 << 20,
+        description="Records of one key that wait for others; over it the oldest go on early,"
+        " marked partial",
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _rules(cls, keys: dict[str, str]) -> dict[str, str]:
+        Keys(keys)
+        return keys
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Boundary:
+        if len(set(self.of)) != len(self.of):
+            raise ValueError(f"of = {list(self.of)} names a lane twice")
+        known = self.rules.fields()
+        for entry in self.expects:
+            fields = set(named(entry))
+            if not fields <= known:
+                allowed = ", ".join(f"{{{name}}}" for name in sorted(known))
+                raise ValueError(
+                    f"expects {entry!r} names a field that no key has; allowed are {allowed}"
+                )
+        return self
+
+    @cached_property
+    def rules(self) -> Keys:
+        """The key rules, compiled."""
+        return Keys(self.keys)
+
+    @property
+    def source(self) -> str:
+        return self.of[0]
+
+    @property
+    def channel(self) -> str:
+        """Name of the topic in between, as an output of the topology."""
+        return f"{self.name}.in"
+
+    @property
+    def summary(self) -> str:
+        rules = ", ".join(f"{pattern} → {key}" for pattern, key in self.keys.items())
+        return f"{' and '.join(self.of)} by {rules}"
+
+    def expected(self, key: str, inputs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """(input, asset) of those that a key waits for; either may be "*"."""
+        return _expected(self.expects, self.rules, key, inputs)
+
+
+@lru_cache(maxsize=16384)
+def _expected(
+    expects: tuple[str, ...], rules: Keys, key: str, inputs: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    found = []
+    for entry in expects:
+        source, _, asset = entry.partition(":")
+        if source not in inputs:
+            source, asset = "*", entry
+        name = rules.expand(asset, key)
+        if name is not None:
+            found.append((source, name))
+    return tuple(found)

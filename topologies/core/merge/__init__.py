@@ -1,0 +1,1 @@
+"""Merging stages: what waits for others, and in which order it goes on."""
