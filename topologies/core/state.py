@@ -267,6 +267,11 @@ class Table:
             if number >= len(self._loaded) or self._loaded[number] != data:
                 self._memory.put(data, str(number))
 
+    def drop(self) -> None:
+        """Forget all rows, as they were saved last."""
+        for number in range(len(self._loaded)):
+            self._memory.drop(str(number))
+
 
 def _read(data: bytearray, columns: Columns) -> tuple[bytes, dict[str, NDArray[Any]]]:
     """The names and columns of a chunk; the arrays are views of it."""

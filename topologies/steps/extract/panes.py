@@ -1,126 +1,152 @@
 """Open panes: what a window step remembers between records.
 
 Time is cut into panes of one hop each, pane p covering [p·hop, (p+1)·hop). Window e ends at e·hop
-and holds panes e−k … e−1 (k = size/hop). Per tag, the newest pane is in a table, one row a tag;
-older panes that are still open are in a sparse store beside it, which most records never read.
+and holds panes e−k … e−1 (k = size/hop). Each open pane is a table of its own, one partial a tag,
+so a record reads and writes only the panes its samples lie in, and a pane's table is forgotten
+whole when its last window has closed.
 
-A partial counts in the windows after FROM: a sample that came too late for the first windows of
-its pane, but in time for the others, is kept as a partial of its own with a larger FROM.
+A pane counts in the windows after its ``since``, which is its own number; samples that came too
+late for the first windows of their pane, but in time for the others, are kept in a pane beside it
+with a later one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.core.state import Column, Columns, Memory, Table
+from topologies.core.jit import kernel
+from topologies.core.state import Memory, Table
 from topologies.steps import chunks
-from topologies.steps.extract import partials
-from topologies.steps.extract.partials import BAD, FROM, PANE, Floats, Index, Ints, N
+from topologies.steps.extract.partials import COLUMNS, Floats, Ints, merge
 
-#: A row without samples (N and BAD both 0) has no open pane.
-COLUMNS = Columns(1, ints=Column(np.int64, 0, 5), floats=Column(np.float64, 0, 8))
-
-_STORE = "panes"
-_WORDS = 1 + 5 + 8
+_OPEN = "open"
 
 
-class Panes(NamedTuple):
-    """Partials of tags and panes: arrays of m rows, ``row`` being the tag's in the table."""
+class Pane(NamedTuple):
+    """Which samples: those of a pane that count in the windows after ``since``."""
 
-    row: Ints
-    ints: Ints
-    floats: Floats
+    number: int
+    since: int
 
     @property
-    def size(self) -> int:
-        """How many."""
-        return int(self.row.size)
-
-    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Panes:
-        """Some of them."""
-        return Panes(self.row[index], self.ints[index], self.floats[index])
-
-    def fold(self, start: Index) -> Panes:
-        """Segments merged into one each; row and pane of each segment's first."""
-        if start.size == self.size:
-            return self
-        return Panes(self.row[start], *partials.fold(self.ints, self.floats, start))
+    def name(self) -> str:
+        """Of its table."""
+        late = self.since - self.number
+        return f"{self.number}+{late}" if late else str(self.number)
 
 
-def joined(first: Panes, second: Panes) -> Panes:
-    """Both, one partial for each (row, PANE, FROM), in that order, which both already have."""
-    if not second.size:
-        return first
-    if not first.size:
-        return second
-    every = Panes(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
-    # Stable: of equal ones the older comes first, and the merged one is relative to it.
-    every = every.take(np.lexsort((every.ints[:, FROM], every.ints[:, PANE], every.row)))
-    return every.fold(starts(every.row, every.ints[:, PANE], every.ints[:, FROM]))
+class Panes:
+    """The open panes of one key. Changes are kept by :meth:`save`."""
+
+    __slots__ = ("_changed", "_memory", "_open", "_tables")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._open: set[Pane] | None = None
+        self._tables: dict[Pane, Table] = {}
+        self._changed = False
+
+    @property
+    def open(self) -> set[Pane]:
+        """All of them."""
+        if self._open is None:
+            data = chunks.get(self._memory, _OPEN) or b""
+            pairs = np.frombuffer(data, np.int64).reshape(-1, 2).tolist()
+            self._open = {Pane(number, since) for number, since in pairs}
+        return self._open
+
+    def table(self, pane: Pane) -> Table:
+        """The partials of a pane; it is open from now on."""
+        table = self._tables.get(pane)
+        if table is None:
+            table = self._tables[pane] = self._memory.part(pane.name).table(COLUMNS)
+            if not len(table):
+                self.open.add(pane)
+                self._changed = True
+        return table
+
+    def forget(self, pane: Pane) -> None:
+        """A pane whose last window has closed."""
+        self.table(pane).drop()
+        del self._tables[pane]
+        self.open.discard(pane)
+        self._changed = True
+
+    def save(self) -> None:
+        """Keep what changed."""
+        for table in self._tables.values():
+            table.save()
+        if self._changed:
+            pairs = np.array(sorted(self.open), np.int64)
+            chunks.put(self._memory, _OPEN, pairs.tobytes())
 
 
-def starts(*keys: NDArray[np.int64]) -> Index:
-    """Where a new combination of keys begins, in arrays of one length (at least 1)."""
-    new = np.ones(keys[0].size, dtype=bool)
-    inner = new[1:]
-    np.not_equal(keys[0][1:], keys[0][:-1], out=inner)
-    for key in keys[1:]:
-        inner |= key[1:] != key[:-1]
-    return np.flatnonzero(new)
+@kernel
+def assign(
+    t: Ints,
+    clock: Ints,
+    tag: NDArray[np.int32],
+    wanted: NDArray[np.bool_],
+    lowest: int,
+    horizon: int,
+    hop: int,
+    grace: int,
+    count: int,
+) -> tuple[NDArray[np.int64], Ints, int, int]:
+    """To which pane each sample goes.
 
+    ``wanted`` says which tags are taken; nobody's clock is less than ``lowest``; what is past
+    ``horizon`` is of the future; windows hold ``count`` panes of ``hop``.
 
-def load(memory: Memory, table: Table) -> Panes:
-    """All open panes, ordered by (row, PANE, FROM)."""
-    ints = table["ints"]
-    row = (ints[:, N] | ints[:, BAD]).nonzero()[0]
-    newest = Panes(row, ints[row], table["floats"][row])
-    data = chunks.get(memory, _STORE)
-    if data is None:
-        return newest
-    size = len(data) // (8 * _WORDS)
-    numbers = np.frombuffer(data, np.int64)
-    older = Panes(
-        numbers[:size],
-        numbers[size : 6 * size].reshape(size, 5),
-        numbers[6 * size :].view(np.float64).reshape(size, 8),
-    )
-    return joined(older, newest)
-
-
-def close_rows(memory: Memory, table: Table, close: Callable[[Panes], Panes]) -> bool:
-    """Put the table's panes through ``close``, which gives back those that stay open.
-
-    False, and nothing is done, where older panes are kept beside the table.
+    Gives each sample's place in the list of panes met, (n,), −1 where it is left out; that list,
+    (m, 4): number, since, the first of its samples and one past the last; and how many samples
+    were late and from the future.
     """
-    if memory.get(_STORE) is not None:
-        return False
-    held = load(memory, table)
-    if held.size:
-        rest = close(held)
-        if rest.size < held.size:
-            table["ints"].fill(0)
-            table["floats"].fill(0.0)
-            table["ints"][rest.row], table["floats"][rest.row] = rest.ints, rest.floats
-    return True
+    size = t.size
+    place = np.full(size, -1)
+    met = np.empty((size, 4), np.int64)
+    found = last = late = future = 0
+    for i in range(size):
+        if not wanted[tag[i]]:
+            continue
+        if t[i] > horizon:
+            future += 1
+            continue
+        number = t[i] // hop
+        since = max(number, (max(clock[i], lowest) - grace) // hop)
+        if since > number:
+            late += 1
+            if since >= number + count:
+                continue
+        # Most samples are of the pane of the one before, or of the next.
+        for _ in range(found):
+            if met[last, 0] == number and met[last, 1] == since:
+                break
+            last = last + 1 if last + 1 < found else 0
+        else:
+            last = found
+            found += 1
+            met[last, 0], met[last, 1], met[last, 2] = number, since, i
+        met[last, 3] = i + 1
+        place[i] = last
+    return place, met[:found], late, future
 
 
-def save(memory: Memory, table: Table, panes: Panes) -> None:
-    """Keep panes that are ordered by (row, PANE, FROM): each row's last one in the table."""
-    ints, floats = table["ints"], table["floats"]
-    ints[:] = 0
-    floats[:] = 0.0
-    older = panes.row[1:] == panes.row[:-1]
-    crowded = bool(older.any())
-    newest = panes.take(np.append(~older, True)) if crowded else panes
-    ints[newest.row] = newest.ints
-    floats[newest.row] = newest.floats
-    table.save()
-    if crowded:
-        rest = panes.take(np.append(older, False))
-        chunks.put(memory, _STORE, b"".join(column.tobytes() for column in rest))
-    elif memory.get(_STORE) is not None:
-        chunks.put(memory, _STORE, b"")
+@kernel
+def fold(panes: Ints, ints: Ints, floats: Floats, windows: Ints, count: int) -> tuple[Ints, Floats]:
+    """Windows of panes.
+
+    ``panes``: (p, 2), number and since, in order; ``ints``, ``floats``: (p, r, ·), a partial a pane
+    and tag; ``windows``: (w,). Gives (w, r, ·), a partial a window and tag.
+    """
+    rows = ints.shape[1]
+    whole = np.zeros((windows.size, rows, 3), np.int64), np.zeros((windows.size, rows, 8))
+    for w in range(windows.size):
+        for p in range(len(panes)):
+            if panes[p, 1] < windows[w] <= panes[p, 0] + count:
+                for row in range(rows):
+                    merge(whole[0][w, row], whole[1][w, row], ints[p, row], floats[p, row])
+    return whole

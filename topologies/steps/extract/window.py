@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.records.features import Features
-from models.time import MAX_NS, MIN_NS, NEVER, Duration, format_duration
-from topologies.core.flow import Flow, Series
+from models.time import MAX_NS, MIN_NS, Duration, format_duration
+from topologies.core.flow import Flow
 from topologies.core.state import Memory
-from topologies.core.step import Bound, Context, Step
-from topologies.steps.extract import panes, partials
-from topologies.steps.extract.panes import Panes
-from topologies.steps.extract.partials import BAD, FROM, PANE, STATISTICS, N
+from topologies.core.step import Bound, Context, Kept, Step
+from topologies.steps.extract import closing
+from topologies.steps.extract.panes import Pane, Panes, assign
+from topologies.steps.extract.partials import STATISTICS, absorb
 from topologies.steps.patterns import Matcher
 
-_MOST_PANES = 100_000
+_MOST_PANES = 10_000
 
 
 class Window(Step):
@@ -33,7 +32,9 @@ class Window(Step):
 
     kind: ClassVar[str] = "window"
     makes: ClassVar[str] = "features"
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
+    state_parameters: ClassVar[tuple[str, ...]] = ("size", "hop")
+    loses: ClassVar[str] = "windows that are open hold only the samples that still come"
 
     size: Duration = Field(gt=0, description="Length of a window")
     hop: Duration | None = Field(
@@ -61,6 +62,15 @@ class Window(Step):
             raise ValueError(f"unknown statistics {unknown}; there are {', '.join(STATISTICS)}")
         return self
 
+    def migrates(self, old: Kept) -> bool:
+        """Panes of the same hop make shorter windows; for longer ones older panes would lack."""
+        size = int(old.parameters["size"])
+        hop = old.parameters["hop"] or size
+        return old.version == 2 and hop == (self.hop or self.size) and self.size <= size
+
+    def migrate(self, old: Kept, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return values
+
     @property
     def summary(self) -> str:
         text = format_duration(self.size)
@@ -69,202 +79,75 @@ class Window(Step):
         return f"{text}, grace {format_duration(self.grace)}" if self.grace else text
 
     def bind(self, context: Context) -> Bound:
-        name, grace, skew = self.name, self.grace, context.max_future_skew
-        hop = self.hop or self.size
+        name, size, grace = self.name, self.size, self.grace
+        hop = self.hop or size
+        count = size // hop
+        skew = context.max_future_skew
         wanted = Matcher(self.tags)
-        closing = _Closing(self, hop)
 
         def window(flow: Flow, memory: Memory) -> None:
+            held = Panes(memory)
+            if len(flow.block):
+                _take(flow, held, wanted, hop, grace, count, skew)
             # Windows up to number `after` (end = number × hop) are closed after this record.
             before, after = (flow.before.now - grace) // hop, (flow.time.now - grace) // hop
             flow.lane_time[name] = after * hop
-            series = flow.series()
-            if series is None:
-                if after > before:
-                    table = memory.table(panes.COLUMNS)
-                    held = panes.load(memory, table)
-                    if held.size:
-                        held = closing(flow, table.tags, held, before, after)
-                        panes.save(memory, table, held)
-                return
-            t = series.t
-            oldest, newest = flow.extremes(t)
-            pane = newest // hop
-            if (
-                pane  # rows of zeros mean "no pane": pane 0, of 1970, takes the general way
-                and pane >= after
-                and oldest // hop == pane
-                and newest <= flow.received + skew
-                and wanted.all(series.tags)
-            ) and _add_to_one_pane(flow, memory, series, pane, before, after, closing):
-                return
-            table = memory.table(panes.COLUMNS)
-            horizon = min(flow.received + skew, MAX_NS)
-            chosen, pane_of, since = self._sort_out(flow, series, wanted, before, horizon)
-            held = panes.load(memory, table)
-            if chosen.size:
-                rows = table.rows(series.tags)
-                new = _runs(series, chosen, rows[series.tag[chosen]], pane_of, since)
-                held = panes.joined(held, new)
-            if after > before and held.size:
-                held = closing(flow, table.tags, held, before, after)
-            panes.save(memory, table, held)
+            if after > before:
+                concerned, windows = closing.due(held, count, before, after)
+                if windows:
+                    flow.features[name] = closing.rows(
+                        held,
+                        concerned,
+                        windows,
+                        count,
+                        asset=flow.asset,
+                        name=name,
+                        size=size,
+                        hop=hop,
+                        statistics=self.statistics,
+                    )
+                for pane in concerned:
+                    if pane.number + count <= after:
+                        held.forget(pane)
+            held.save()
 
         return window
 
-    def _sort_out(
-        self, flow: Flow, series: Series, wanted: Matcher, before: int, horizon: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
-        """Positions of the samples that count, their panes, and the window after which they do."""
-        hop, t = self.hop or self.size, series.t
-        panes_a_window = self.size // hop
-        take = t <= horizon
-        asked = wanted(series.tags)[series.tag]
-        flow.count("future", int(np.count_nonzero(asked > take)))
-        take &= asked
-        pane = t // hop
-        since = pane
-        if series.clock is not None:
-            # Never older than the time before this record: what closed then stays closed.
-            lowest = max(flow.before.now, MIN_NS + self.grace)
-            closed = (np.maximum(series.clock, lowest) - self.grace) // hop
-            since = np.maximum(pane, closed)
-        late = take & (since > pane)
-        if late.any():
-            flow.count("late", int(np.count_nonzero(late)))
-            take &= since < pane + panes_a_window
-        chosen = np.flatnonzero(take)
-        return chosen, pane[chosen], since[chosen]
 
-
-def _add_to_one_pane(
-    flow: Flow,
-    memory: Memory,
-    series: Series,
-    pane: int,
-    before: int,
-    after: int,
-    closing: _Closing,
-) -> bool:
-    """Add samples that are all of one pane to their rows; False where that is not so simple.
-
-    Windows up to ``after``, of which none holds the pane, are closed first.
-    """
-    table = memory.table(panes.COLUMNS)
-    if after > before and not panes.close_rows(
-        memory, table, lambda held: closing(flow, table.tags, held, before, after)
-    ):
-        return False
-    groups = series.groups
-    rows = table.rows_of(series.tags, groups)
-    ints, floats = table["ints"][rows], table["floats"][rows]
-    other = ints[:, PANE] != pane
-    if np.count_nonzero(other):
-        if np.count_nonzero(ints[other, N : BAD + 1]):
-            return False
-        ints[other, PANE] = ints[other, FROM] = pane
-        floats[other] = partials.EMPTY
-    usable = None if series.complete or series.usable.all() else series.usable
-    partials.absorb(
-        ints, floats, series.v, series.t, groups.start, groups.size, groups.of, usable
+def _take(
+    flow: Flow, held: Panes, wanted: Matcher, hop: int, grace: int, count: int, skew: int
+) -> None:
+    """Samples into their panes."""
+    series = flow.series()
+    assert series is not None
+    assert series.clock is not None
+    tags = series.tags
+    asked = wanted(tags)
+    # Never older than the time before this record: what closed then stays closed.
+    lowest = max(flow.before.now, MIN_NS + grace)
+    horizon = min(flow.received + skew, MAX_NS)
+    place, met, late, future = assign(
+        series.t, series.clock, series.tag, asked, lowest, horizon, hop, grace, count
     )
-    if not isinstance(rows, slice):  # of a slice they are views
-        table["ints"][rows] = ints
-        table["floats"][rows] = floats
-    table.save()
-    return True
-
-
-def _runs(
-    series: Series,
-    chosen: NDArray[np.intp],
-    row: NDArray[np.intp],
-    pane: NDArray[np.int64],
-    since: NDArray[np.int64],
-) -> Panes:
-    """Partials of samples by (row, pane, since), ordered so; arrival order within each."""
-    order = np.lexsort((since, pane, row))
-    row, pane, since, chosen = row[order], pane[order], since[order], chosen[order]
-    start = panes.starts(row, pane, since)
-    size = np.diff(start, append=row.size)
-    ints, floats = partials.nothing(start.size)
-    ints[:, PANE], ints[:, FROM] = pane[start], since[start]
-    usable = series.usable[chosen]
-    some_bad = None if usable.all() else usable
-    of = np.arange(start.size).repeat(size)
-    partials.absorb(ints, floats, series.v[chosen], series.t[chosen], start, size, of, some_bad)
-    return Panes(row[start], ints, floats)
-
-
-class _Closing:
-    """Closes windows: puts their rows into the flow, gives back what is still open."""
-
-    def __init__(self, step: Window, hop: int) -> None:
-        self._name, self._size, self._hop = step.name, step.size, hop
-        self._panes = step.size // hop
-        self._statistics = step.statistics
-        self._ranks: tuple[tuple[str, ...], NDArray[np.int64]] = ((), np.empty(0, np.int64))
-
-    def __call__(
-        self, flow: Flow, tags: tuple[str, ...], held: Panes, before: int, after: int
-    ) -> Panes:
-        lower, upper = max(before, NEVER), min(after, MAX_NS)
-        count = self._panes
-        first = np.maximum(held.ints[:, FROM], lower) + 1
-        last = np.minimum(held.ints[:, PANE] + count, upper)
-        windows = np.maximum(last - first + 1, 0)
-        rest = held if upper == lower else held.take(held.ints[:, PANE] + count > upper)
-        if count == 1:
-            closed = held.take(windows > 0)
-            number = closed.ints[:, PANE] + 1
+    flow.count("late", late)
+    flow.count("future", future)
+    for number, (pane, since, first, stop) in enumerate(met.tolist()):
+        table = held.table(Pane(pane, since))
+        if wanted.all(tags):
+            row = table.rows(tags)
         else:
-            closed = held.take(np.repeat(np.arange(held.size), windows))
-            number = np.repeat(first, windows) + _count_up(windows)
-        if not closed.size:
-            return rest
-        rank = self._rank(tags)[closed.row]
-        if count == 1:
-            # A row has one partial a pane, so one a window.
-            order = np.lexsort((rank, number))
-            closed, rank, number = closed.take(order), rank[order], number[order]
-        else:
-            order = np.lexsort((closed.ints[:, FROM], closed.ints[:, PANE], rank, number))
-            closed, rank, number = closed.take(order), rank[order], number[order]
-            start = panes.starts(number, rank)
-            closed, rank, number = closed.fold(start), rank[start], number[start]
-        stats = partials.statistics(closed.ints, closed.floats, self._statistics)
-        if number[0] == number[-1]:  # one window
-            present, tag = rank, np.arange(rank.size)
-        else:
-            present, tag = np.unique(rank, return_inverse=True)
-        names = sorted(tags)
-        end = number * self._hop
-        flow.features[self._name] = Features(
-            flow.asset,
-            self._name,
-            tuple(names[place] for place in present.tolist()),
-            tag.astype(np.int32),
-            end - self._size,
-            end,
-            closed.ints[:, N],
-            closed.ints[:, BAD],
-            stats,
-            np.zeros(closed.size, np.uint8),
+            row = np.full(len(tags), -1)
+            row[asked] = table.rows(tuple(tag for tag, yes in zip(tags, asked, strict=True) if yes))
+        absorb(
+            table["ints"],
+            table["floats"],
+            row,
+            series.tag,
+            series.t,
+            series.v,
+            series.usable,
+            place,
+            number,
+            first,
+            stop,
         )
-        return rest
-
-    def _rank(self, tags: tuple[str, ...]) -> NDArray[np.int64]:
-        """Place of each row's tag in alphabetical order: the same whichever came first."""
-        if self._ranks[0] is not tags:
-            order = sorted(range(len(tags)), key=tags.__getitem__)
-            rank = np.empty(len(tags), np.int64)
-            rank[order] = np.arange(len(tags))
-            self._ranks = (tags, rank)
-        return self._ranks[1]
-
-
-def _count_up(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, … for each size, one after another."""
-    ends = np.cumsum(sizes)
-    result: NDArray[np.int64] = np.arange(int(ends[-1]) if ends.size else 0)
-    return result - np.repeat(ends - sizes, sizes)
