@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.records.features import Features
-from topologies.steps.extract import panes, partials
 from topologies.steps.extract.panes import Pane, Panes
-from topologies.steps.extract.partials import BAD, N
+from topologies.steps.extract.partials import STATISTICS, fold
 
 
 def due(held: Panes, count: int, before: int, after: int) -> tuple[list[Pane], list[int]]:
@@ -41,20 +40,18 @@ def rows(
 ) -> Features:
     """One row a window and tag that had samples in it, ordered by (end, tag)."""
     tables = [held.table(pane) for pane in concerned]
-    tags = _sorted(tuple(dict.fromkeys(table.tags for table in tables)))
-    parts = partials.nothing(len(tables), len(tags))
-    for table, ints, floats in zip(tables, *parts, strict=True):
-        row = _rows_of(tags, table.tags)
-        ints[row], floats[row] = table["ints"], table["floats"]
-    number = np.array(windows, np.int64)
-    whole, moments = panes.fold(np.array(concerned, np.int64), *parts, number, count)
-    whole, moments = whole.reshape(-1, 3), moments.reshape(-1, 8)
-    tag = np.tile(np.arange(len(tags), dtype=np.int32), number.size)
-    end = np.repeat(number * hop, len(tags))
-    seen = whole[:, N] + whole[:, BAD] > 0
-    if not seen.all():
-        tag, end, whole, moments = tag[seen], end[seen], whole[seen], moments[seen]
-        tags, tag = _present(tags, tag)
+    tags, place = _places(tuple(table.tags for table in tables))
+    ints, floats = (
+        tables[0][part] if len(tables) == 1 else np.concatenate([table[part] for table in tables])
+        for part in ("ints", "floats")
+    )
+    numbers = np.array(windows, np.int64)
+    bounds = np.array(concerned, np.int64)
+    tag, window, n, bad, said, filled = fold(bounds, place, ints, floats, numbers, count)
+    if filled < tag.size:
+        tags, tag = _present(tags, tag[:filled])
+        window, n, bad, said = window[:filled], n[:filled], bad[:filled], said[:, :filled]
+    end = window * hop
     return Features(
         asset,
         name,
@@ -62,26 +59,28 @@ def rows(
         tag,
         end - size,
         end,
-        whole[:, N],
-        whole[:, BAD],
-        partials.statistics(whole, moments, statistics),
-        np.zeros(tag.size, np.uint8),
+        n,
+        bad,
+        {statistic: said[STATISTICS.index(statistic)] for statistic in statistics},
+        np.zeros(filled, np.uint8),
     )
 
 
 @lru_cache(maxsize=256)
-def _sorted(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """All tags of some lists, in alphabetical order: the same whichever came first."""
-    return tuple(sorted({tag for tags in lists for tag in tags}))
+def _places(lists: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """All tags of some lists, in alphabetical order: the same whichever came first.
 
-
-@lru_cache(maxsize=256)
-def _rows_of(among: tuple[str, ...], tags: tuple[str, ...]) -> NDArray[np.intp]:
-    """The place of each tag among others."""
-    place = {tag: row for row, tag in enumerate(among)}
-    found = np.array([place[tag] for tag in tags], np.intp)
-    found.flags.writeable = False
-    return found
+    And where each is, shape (lists, tags), in the lists one after another; −1 where it is not.
+    """
+    tags = tuple(sorted({tag for one in lists for tag in one}))
+    column = {tag: place for place, tag in enumerate(tags)}
+    places = np.full((len(lists), len(tags)), -1)
+    passed = 0
+    for row, one in enumerate(lists):
+        for place, tag in enumerate(one):
+            places[row, column[tag]] = passed + place
+        passed += len(one)
+    return tags, places
 
 
 def _present(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from topologies.core.jit import kernel
 from topologies.core.state import Memory, Table
 from topologies.steps import chunks
-from topologies.steps.extract.partials import COLUMNS, Floats, Ints, merge
+from topologies.steps.extract.partials import COLUMNS, Ints
 
 _OPEN = "open"
 
@@ -109,14 +109,20 @@ def assign(
     place = np.full(size, -1)
     met = np.empty((size, 4), np.int64)
     found = last = late = future = 0
+    number, low, high = 0, 0, 0
     for i in range(size):
         if not wanted[tag[i]]:
             continue
         if t[i] > horizon:
             future += 1
             continue
-        number = t[i] // hop
-        since = max(number, (max(clock[i], lowest) - grace) // hop)
+        if not low <= t[i] < high:
+            number = t[i] // hop
+            low, high = number * hop, (number + 1) * hop
+        since = number
+        closed = max(clock[i], lowest) - grace
+        if closed >= high:
+            since = max(number, closed // hop)
         if since > number:
             late += 1
             if since >= number + count:
@@ -133,20 +139,3 @@ def assign(
         met[last, 3] = i + 1
         place[i] = last
     return place, met[:found], late, future
-
-
-@kernel
-def fold(panes: Ints, ints: Ints, floats: Floats, windows: Ints, count: int) -> tuple[Ints, Floats]:
-    """Windows of panes.
-
-    ``panes``: (p, 2), number and since, in order; ``ints``, ``floats``: (p, r, ·), a partial a pane
-    and tag; ``windows``: (w,). Gives (w, r, ·), a partial a window and tag.
-    """
-    rows = ints.shape[1]
-    whole = np.zeros((windows.size, rows, 3), np.int64), np.zeros((windows.size, rows, 8))
-    for w in range(windows.size):
-        for p in range(len(panes)):
-            if panes[p, 1] < windows[w] <= panes[p, 0] + count:
-                for row in range(rows):
-                    merge(whole[0][w, row], whole[1][w, row], ints[p, row], floats[p, row])
-    return whole

@@ -38,11 +38,6 @@ STATISTICS = ("mean", "std", "min", "max", "slope", "rms", "sum", "variance", "r
 _SECONDS = 1e-9
 
 
-def nothing(*shape: int) -> tuple[Ints, Floats]:
-    """Partials of no samples, in arrays of this shape and one more dimension."""
-    return np.zeros((*shape, 3), np.int64), np.zeros((*shape, 8))
-
-
 @kernel
 def add(ints: Ints, floats: Floats, t: int, v: float, usable: bool) -> None:
     """Take one sample into a partial, ``ints`` (3,) and ``floats`` (8,)."""
@@ -118,29 +113,55 @@ def absorb(
 
 
 @kernel
-def describe(ints: Ints, floats: Floats) -> Floats:
-    """What partials say, shape (len(STATISTICS), m); NaN where undefined."""
-    said = np.full((9, len(ints)), np.nan)
-    for i in range(len(ints)):
-        n, part = ints[i, N], floats[i]
-        if n == 0:
-            continue
-        mean = part[REF] + part[MEAN]
-        said[0, i] = mean
-        said[2, i] = part[MIN]
-        said[3, i] = part[MAX]
-        said[5, i] = np.sqrt(mean * mean + part[M2] / n)
-        said[6, i] = n * mean
-        said[8, i] = part[MAX] - part[MIN]
-        if n > 1:
-            said[7, i] = part[M2] / (n - 1)
-            said[1, i] = np.sqrt(said[7, i])
-        if part[CTT] > 0:
-            said[4, i] = part[CTV] / part[CTT]
-    return said
+def describe(ints: Ints, floats: Floats, said: Floats) -> None:
+    """Write what a partial says into ``said``, (len(STATISTICS),); NaN where undefined."""
+    said[:] = np.nan
+    n = ints[N]
+    if n > 0:
+        mean = floats[REF] + floats[MEAN]
+        said[0] = mean
+        said[2] = floats[MIN]
+        said[3] = floats[MAX]
+        said[5] = np.sqrt(mean * mean + floats[M2] / n)
+        said[6] = n * mean
+        said[8] = floats[MAX] - floats[MIN]
+    if n > 1:
+        said[7] = floats[M2] / (n - 1)
+        said[1] = np.sqrt(said[7])
+    if floats[CTT] > 0:
+        said[4] = floats[CTV] / floats[CTT]
 
 
-def statistics(ints: Ints, floats: Floats, names: tuple[str, ...]) -> dict[str, Floats]:
-    """The statistics of partials by name, each (m,); NaN where undefined."""
-    said = describe(ints, floats)
-    return {name: said[STATISTICS.index(name)] for name in names}
+@kernel
+def fold(
+    panes: Ints, place: NDArray[np.intp], ints: Ints, floats: Floats, windows: Ints, count: int
+) -> tuple[NDArray[np.int32], Ints, Ints, Ints, Floats, int]:
+    """Windows of ``count`` panes each, from partials of panes, ``ints`` and ``floats``.
+
+    ``panes``: (p, 2), number, and the window after which it counts; ``place``: (p, r), where the
+    partial of pane and tag is, −1 where there is none; ``windows``: (w,).
+
+    Gives a row a window and tag that had samples: tag, window, samples, bad samples, (rows,); their
+    statistics, (len(STATISTICS), rows); and how many rows are filled.
+    """
+    tags = place.shape[1]
+    most = windows.size * tags
+    tag, window = np.empty(most, np.int32), np.empty(most, np.int64)
+    n, bad = np.empty(most, np.int64), np.empty(most, np.int64)
+    said = np.empty((9, most))
+    whole, moments = np.empty(3, np.int64), np.empty(8)
+    filled = 0
+    for number in windows:
+        for of in range(tags):
+            whole[:] = 0
+            moments[:] = 0.0
+            for p in range(len(panes)):
+                at = place[p, of]
+                if at >= 0 and panes[p, 1] < number <= panes[p, 0] + count:
+                    merge(whole, moments, ints[at], floats[at])
+            if whole[N] + whole[BAD] > 0:
+                tag[filled], window[filled] = of, number
+                n[filled], bad[filled] = whole[N], whole[BAD]
+                describe(whole, moments, said[:, filled])
+                filled += 1
+    return tag, window, n, bad, said, filled

@@ -64,8 +64,8 @@ class Window(Step):
 
     def migrates(self, old: Kept) -> bool:
         """Panes of the same hop make shorter windows; for longer ones older panes would lack."""
-        size = int(old.parameters["size"])
-        hop = old.parameters["hop"] or size
+        size = old.duration("size") or 0
+        hop = old.duration("hop") or size
         return old.version == 2 and hop == (self.hop or self.size) and self.size <= size
 
     def migrate(self, old: Kept, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
