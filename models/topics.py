@@ -37,9 +37,19 @@ class Topics:
         return self.name("dead-letters")
 
     @property
+    def redriven(self) -> str:
+        """Compacted: which dead letters were sent back to where they came from."""
+        return self.name("dead-letters.redriven")
+
+    @property
     def connectors(self) -> str:
         """Compacted: what each connector says of itself; the watchdog reads it."""
         return self.name("connectors")
+
+    @property
+    def deployments(self) -> str:
+        """Compacted: what the workers of each topology were last started with, and pauses."""
+        return self.name("deployments")
 
     def name(self, name: str) -> str:
         """The full name of a topic; raises ValueError where Kafka would refuse it."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import config, demo, describe, docs, processes, simulate, stack, status, watch
+from app.cli import config, demo, describe, docs, processes, redrive, simulate, stack, status, watch
 from app.cli.options import Common
 
 _HELP = """Stream processing of plant and laboratory telemetry.
@@ -23,6 +23,7 @@ anomalies and alarms, and sinks carry those to MongoDB.
   plantstream sink glass                 results to MongoDB
   plantstream watch glass                results on the screen as they come
   plantstream status                     what runs, how far behind, what was stored
+  plantstream redrive glass              dead letters: list, mend, send through again
 
 Exit codes: 0 done, 1 failed, 2 bad input or configuration.
 """
@@ -84,7 +85,18 @@ def _common(
     context.obj = Common(config, tuple(overrides), debug)
 
 
-for _module in (demo, stack, processes, simulate, watch, status, describe, config, docs):
+for _module in (
+    demo,
+    stack,
+    processes,
+    simulate,
+    watch,
+    status,
+    redrive,
+    describe,
+    config,
+    docs,
+):
     _module.add(application)
 
 

@@ -48,10 +48,22 @@ def dead_letter_topic(settings: KafkaSettings) -> TopicSpec:
     )
 
 
+def redriven_topic(settings: KafkaSettings) -> TopicSpec:
+    """Marks of dead letters that were sent back: the last of each is kept for ever."""
+    config = {"cleanup.policy": "compact", **_times()}
+    return TopicSpec(settings.topics.redriven, 1, settings.replication, config)
+
+
 def connectors_topic(settings: KafkaSettings) -> TopicSpec:
     """What connectors say of themselves: only the last word of each is kept."""
     config = {"cleanup.policy": "compact", **_times(), "segment.ms": str(3_600_000)}
     return TopicSpec(settings.topics.connectors, 1, settings.replication, config)
+
+
+def deployments_topic(settings: KafkaSettings) -> TopicSpec:
+    """What runs of each topology, and whether it is paused: the last word is kept for ever."""
+    config = {"cleanup.policy": "compact", **_times()}
+    return TopicSpec(settings.topics.deployments, 1, settings.replication, config)
 
 
 def changelog_topic(settings: KafkaSettings, name: str, partitions: int) -> TopicSpec:

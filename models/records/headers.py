@@ -13,6 +13,9 @@ CONNECTOR = "connector"  # name of the connector that landed the record
 CONTENT_TYPE = "content-type"  # "application/json"
 CONFIG_VERSION = "config-version"  # fingerprint of the configuration in force
 EVENT_ID = "event-id"  # "<connector>:<session>:<sequence>"
+REDRIVES = "redrives"  # how often the record was sent through again: "1"
+REDRIVE_OF = "redrive-of"  # where it lay when it failed: "<topic>:<partition>:<offset>"
+REDRIVE_FOR = "redrive-for"  # who is to take it: "<topology>", "sink:<topology>"; others skip it
 
 JSON = b"application/json"
 

@@ -96,6 +96,16 @@ def test_garbage_in_between_is_dead_lettered_and_changes_nothing_else(case: Case
     assert all(letter.reason and letter.error for letter in letters)
 
 
+@by_case
+def test_a_dead_letter_of_another_topology_that_is_sent_again_changes_nothing(case: Case) -> None:
+    driver = case.driver()
+    for record in case.records():
+        feed(driver, record)
+        other = {**record.headers, headers.REDRIVE_FOR: b"another"}
+        driver.raw(record.source, record.key, record.value, other)
+    assert [e.value for e in driver.emissions] == [e.value for e in run(case)]
+
+
 @by_topology
 def test_describe_names_every_part_of_the_declaration(topology: Topology) -> None:
     picture = describe.graph(topology)

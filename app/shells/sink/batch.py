@@ -12,6 +12,7 @@ from confluent_kafka import Message, TopicPartition
 from app.kafka import read_headers
 from app.store import BulkWriter, Cancelled, Mapper, Outcome, OutputSpec, Source, Write
 from models.errors import PlantstreamError, RecordError
+from models.records import headers
 
 
 @dataclass(slots=True)
@@ -64,6 +65,9 @@ def gather(
         output = outputs[source.topic]
         batch.records[output.name] = batch.records.get(output.name, 0) + 1
         batch.next_offsets[source.topic, source.partition] = source.offset + 1
+        reader = source.headers.get(headers.REDRIVE_FOR)
+        if reader is not None and reader != f"sink:{mapper.topology}".encode():
+            continue  # a topology that reads this output failed on it; this sink did not
         try:
             batch.writes += mapper.writes(output, source, now_ms)
         except RecordError as error:

@@ -1,0 +1,318 @@
+"""Dead letters on a real Kafka, through the command line: looked at, mended, sent back, once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from app.embedded import EmbeddedStack
+from app.kafka import KafkaSettings, producer_options
+from app.kafka.reading import committed_records
+from app.redrive import Mend, Redriver, read_letters, whole
+from app.settings import Settings, load, resolve
+from app.shells.worker import WorkerStats, run_worker
+from models.errors import PlantstreamError
+from models.records import features, headers, raw
+from models.records.raw import OpcUaChange
+from tests.app.cli.test_command_line import Run, plantstream
+from tests.sink_site import SinkSite, reading, until
+
+pytestmark = pytest.mark.integration
+__all__ = ["plantstream"]
+
+T0 = 1_700_000_000_000_000_000
+S = 10**9
+OVEN = """
+from topologies.core import Input, Output, Topology
+from topologies.steps import decode, extract
+
+topology = Topology(
+    name="oven",
+    inputs=(Input(source="opcua", decode=decode.OpcUa(), assets=("oven/*",)),),
+    steps=(extract.Window(size="10s", grace="60s", statistics=("mean",)),),
+    outputs=(Output(kind="readings"), Output(kind="features")),
+)
+"""
+
+
+class Oven:
+    """A site with one topology of its own, fed by hand."""
+
+    def __init__(self, folder: Path, bootstrap: str, prefix: str, kafka: str = "") -> None:
+        (folder / "own").mkdir()
+        (folder / "own" / "oven.py").write_text(OVEN)
+        (folder / "plantstream.toml").write_text(
+            f'topology_paths = ["own"]\n[kafka]\nbootstrap = "{bootstrap}"\n'
+            f'prefix = "{prefix}"\npartitions = 2\n{kafka}\n'
+        )
+        self.settings: Settings = load(folder / "plantstream.toml", environment={})
+        self.kafka: KafkaSettings = resolve.kafka(self.settings)
+        self.raw = self.kafka.topics.raw("opcua")
+        self.stats = WorkerStats("oven")
+        self._producer = Producer(producer_options(self.kafka, "test"))
+        self._sent = 0
+
+    @contextmanager
+    def running(self) -> Iterator[WorkerStats]:
+        stop, codes = threading.Event(), []
+
+        def run() -> None:
+            codes.append(
+                run_worker(
+                    self.settings.topology("oven"),
+                    kafka=self.kafka,
+                    data_dir=self.settings.data_dir,
+                    stop=stop,
+                    stats=self.stats,
+                )
+            )
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield self.stats
+        finally:
+            stop.set()
+            thread.join(60)
+        assert codes == [0]
+
+    def feed(self, seconds: float, value: float, mangle: Callable[[bytes], bytes] = bytes) -> None:
+        """One sample, and wait until the worker has taken the record."""
+        t = T0 + int(seconds * S)
+        payload = raw.encode_opcua([OpcUaChange("top", "ns=2;s=top", t, t, 0, value)], t)
+        self._sent += 1
+        head = [
+            (headers.SCHEMA, headers.RAW_OPCUA.header),
+            (headers.EVENT_ID, f"plc:1:{self._sent}".encode()),
+        ]
+        self._producer.produce(
+            self.raw, mangle(payload), b"oven/1", headers=head, timestamp=t // 10**6
+        )
+        assert self._producer.flush(20) == 0
+        self.taken()
+
+    def taken(self, more: int = 0) -> None:
+        self._sent += more
+        until(lambda: self.received() >= self._sent, 60, lambda: f"{self.received()} records")
+
+    def received(self) -> int:
+        """Records whose outputs are committed."""
+        return sum(self.stats.latency.counts)
+
+    def counted(self, name: str) -> int:
+        return sum(stage.counts.get(name, 0) for stage in self.stats.stages.values())
+
+    def rows(self, count: int) -> list[tuple[float, int, float]]:
+        """(start in s, samples, mean) of every window, once there are so many."""
+        topic = self.kafka.topics.output("oven", "features")
+        found: list[tuple[float, int, float]] = []
+
+        def enough() -> bool:
+            messages = committed_records(self.kafka, topic, "test")
+            records = [features.decode(message.value()) for message in messages]
+            found[:] = [
+                ((int(r.start[i]) - T0) / S, int(r.count[i]), float(r.stats["mean"][i]))
+                for r in records
+                for i in range(len(r))
+            ]
+            return len(found) >= count
+
+        until(enough, 30, lambda: str(found))
+        return found
+
+
+def _wrong_time(payload: bytes) -> bytes:
+    content = json.loads(payload)
+    content["t"] = ["soon"]
+    return json.dumps(content).encode()
+
+
+def _cut(payload: bytes) -> bytes:
+    return payload[:-20]
+
+
+@pytest.fixture
+def oven(plantstream: Run, tmp_path: Path, stack: EmbeddedStack, topic_prefix: str) -> Oven:
+    return Oven(tmp_path, str(stack.endpoints.kafka_bootstrap), topic_prefix)
+
+
+def test_within_grace_a_mended_record_lands_in_its_window(oven: Oven, plantstream: Run) -> None:
+    second = T0 + 4 * S
+    with oven.running():
+        oven.feed(2, 1.0)
+        oven.feed(4, 100.0, _wrong_time)
+        oven.feed(6, 4.0)
+        oven.feed(15, 7.0)  # the next window has begun
+        listed = json.loads(plantstream("redrive", "oven", "--json").stdout)
+        (letter,) = listed
+        assert (letter["reason"], letter["step"]) == ("malformed", "decode")
+        assert letter["redriven"] is None
+        address = letter["letter"]
+
+        shown = plantstream("redrive", "oven", address, "--show")
+        assert '"soon"' in shown.stdout
+        assert "event-id: plc:1:2" in shown.stdout
+        words = ("redrive", "oven", address, "--change", f"t[0]={second}")
+        dry = plantstream(*words, "--send", "--dry-run")
+        assert dry.returncode == 0
+        assert "would go back" in dry.stdout
+        assert f"+    {second}" in dry.stdout
+        refused = plantstream(*words)
+        assert (refused.returncode, "add --send" in refused.stderr) == (2, True)
+        assert oven.received() == 4  # nothing was sent
+
+        sent = plantstream(*words, "--send")
+        assert sent.returncode == 0, sent.stderr
+        assert "1 records went back" in sent.stdout
+        oven.taken(1)
+        # Neither by mistake nor by two people is it sent twice.
+        repeated = plantstream(*words, "--send").stdout
+        assert "0 records went back; 1 were sent back before" in repeated
+        oven.feed(200, 0.0)
+        assert oven.rows(2)[0] == (0.0, 3, 35.0)
+        assert oven.counted("late") == 0
+    (marked,) = json.loads(plantstream("redrive", "oven", "--json").stdout)
+    assert marked["redriven"] is not None
+
+    messages = list(committed_records(oven.kafka, oven.raw, "test"))
+    (again,) = [m for m in messages if headers.REDRIVES in dict(m.headers())]
+    head = dict(again.headers())
+    assert head[headers.EVENT_ID] == b"plc:1:2"
+    assert (head[headers.REDRIVES], head[headers.REDRIVE_FOR]) == (b"1", b"oven")
+    assert head[headers.REDRIVE_OF].decode() == address
+    assert (again.key(), again.timestamp()[1]) == (b"oven/1", second // 10**6)
+    assert again.partition() == int(address.split(":")[1])
+
+
+def test_after_grace_its_samples_are_refused_as_late_and_nothing_changes(
+    oven: Oven, plantstream: Run
+) -> None:
+    with oven.running():
+        oven.feed(2, 1.0)
+        oven.feed(4, 100.0, _wrong_time)
+        oven.feed(200, 0.0)
+        before = oven.rows(1)
+        change = ("--change", f"t[0]={T0 + 4 * S}")
+        assert plantstream("redrive", "oven", *change, "--send").returncode == 0
+        oven.taken(1)
+        oven.feed(400, 0.0)
+        assert oven.rows(2)[:1] == before == [(0.0, 1, 1.0)]
+        assert oven.counted("late") == 1
+
+
+def test_what_is_not_mended_comes_back_as_another_letter_that_counts(
+    oven: Oven, plantstream: Run
+) -> None:
+    with oven.running():
+        oven.feed(2, 1.0, _cut)
+        refused = plantstream("redrive", "oven", "--change", "t[0]=1", "--send")
+        assert (refused.returncode, "is not JSON" in refused.stderr) == (2, True)
+        assert plantstream("redrive", "oven", "--send").returncode == 0
+        oven.taken(1)
+        first, second = json.loads(plantstream("redrive", "oven", "--json").stdout)
+        assert (first["redrives"], second["redrives"]) == (0, 1)
+        assert (first["redriven"] is None, second["redriven"] is None) == (False, True)
+        assert plantstream("redrive", "oven", second["letter"], "--send", "--again").returncode == 0
+        oven.taken(1)
+
+
+def test_filters_leave_what_is_meant(oven: Oven, plantstream: Run) -> None:
+    with oven.running():
+        oven.feed(2, 1.0, _cut)
+        oven.feed(4000, 1.0, _cut)
+
+    def found(*words: str) -> int:
+        return len(json.loads(plantstream("redrive", "oven", *words, "--json").stdout))
+
+    first = json.loads(plantstream("redrive", "oven", "--json").stdout)[0]["letter"]
+    topic, partition, offset = first.split(":")
+    assert found() == 2
+    assert found("--reason", "mal*", "--step", "decode", "--key", "oven/?") == 2
+    assert found("--key", "kiln/*") == found("--step", "window") == found("--reason", "step") == 0
+    assert found("--since", "2023-11-14T22:30:00Z") == 1
+    assert found("--until", "2023-11-14T22:30:00+00:00") == 1
+    assert found("--since", "10m") == 0
+    assert found(first) == 1
+    assert found(topic, f"{topic}:{partition}", f"{topic}:{partition}:{offset}-99") == 2
+    wrong = plantstream("redrive", "oven", "raw.opcua:x:1")
+    assert (wrong.returncode, "TOPIC:PARTITION:OFFSET" in wrong.stderr) == (2, True)
+    text = plantstream("redrive", "oven").stdout
+    assert "2 dead letters, 0 of them sent back" in text
+    assert first in text
+
+
+def test_an_editor_mends_one(
+    oven: Oven, plantstream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"sed -i s/soon/{T0}/;s/\\\"{T0}\\\"/{T0}/")
+    with oven.running():
+        oven.feed(0, 5.0, _wrong_time)
+        done = plantstream("redrive", "oven", "--edit", "--send")
+        assert done.returncode == 0, done.stderr
+        oven.taken(1)
+        oven.feed(100, 0.0)
+        assert oven.rows(1) == [(0.0, 1, 5.0)]
+    monkeypatch.setenv("EDITOR", "false")
+    done = plantstream("redrive", "oven", "--edit", "--send", "--again")
+    assert done.returncode == 1
+    assert "ended with code 1" in done.stderr
+
+
+def test_of_two_who_redrive_at_once_the_second_sends_and_the_first_is_told(oven: Oven) -> None:
+    with oven.running():
+        oven.feed(2, 1.0, _cut)
+    letters = read_letters(oven.kafka, "oven")
+    with Redriver(oven.kafka, "oven") as first, Redriver(oven.kafka, "oven") as second:
+        with pytest.raises(PlantstreamError, match="nothing was sent: somebody else"):
+            first.send(letters)
+        assert second.send(second.unsent(letters)) == 1
+        assert second.unsent(letters) == []
+    assert len(list(committed_records(oven.kafka, oven.raw, "test"))) == 2
+
+
+def test_a_letter_of_the_sink_goes_to_the_sink_alone(
+    stack: EmbeddedStack, topic_prefix: str
+) -> None:
+    site = SinkSite(stack, topic_prefix)
+    good = reading(1)
+    with site.running() as stats:
+        site.feed([good._replace(value=b"{}")])
+        site.until_committed()
+        (letter,) = whole(site.kafka, read_letters(site.kafka, "plant"))
+        assert letter.dead.topology == "sink:plant"
+        mended = Mend(payload=good.value)(letter)
+        with Redriver(site.kafka, "plant") as redriver:
+            redriver.send([mended])
+        until(lambda: stats.documents == 1, 30)
+        # One that a topology failed on, which reads this output too: stored long since.
+        other = {**good.head, headers.REDRIVE_FOR: b"other", headers.EVENT_ID: b"test:pump:9"}
+        site.feed([good._replace(head=other), reading(2)])
+        site.until_committed()
+    assert site.stored()["readings"].keys() == {"test:pump:1", "test:pump:2"}
+
+
+def test_a_record_too_large_for_its_letter_comes_from_where_it_lies(
+    tmp_path: Path, stack: EmbeddedStack, topic_prefix: str
+) -> None:
+    bootstrap = str(stack.endpoints.kafka_bootstrap)
+    oven = Oven(tmp_path, bootstrap, topic_prefix, "max_message_bytes = 4194304")
+    producer = Producer(producer_options(oven.kafka, "test"))
+    large = b"x" * 3_000_000
+    with oven.running():
+        oven.feed(2, 1.0)
+        head: list[tuple[str, Any]] = [(headers.SCHEMA, headers.RAW_OPCUA.header)]
+        producer.produce(oven.raw, large, b"oven/1", headers=head, timestamp=T0 // 10**6)
+        assert producer.flush(20) == 0
+        oven.taken(1)
+    letters = read_letters(oven.kafka, "oven")
+    assert [(each.stripped, each.dead.value) for each in letters] == [(True, None)]
+    (letter,) = whole(oven.kafka, letters)
+    assert (letter.dead.value, letter.dead.key) == (large, b"oven/1")
