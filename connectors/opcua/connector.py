@@ -8,6 +8,7 @@ messages that never came (their numbers have a gap).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,8 @@ from models.records.raw import OpcUaChange, encode_opcua
 
 if TYPE_CHECKING:
     from connectors.opcua.line import Line
+
+log = logging.getLogger("plantstream.opcua")
 
 #: Most messages that one read returns: the loop's other tasks want their turn.
 _READ = 2000
@@ -86,6 +89,15 @@ class OpcUaConnector(Connector[OpcUaParameters]):
 
     def _add(self, messages: list[Message], change: Any, received: int) -> None:
         handle, value, status, source, server = change
+        if not 1 <= handle <= len(self._items):
+            # nobody knows what it is a value of: the rest of the message is good all the same
+            if "unknown-handle" not in self.counters.lost:
+                log.warning(
+                    "%s: the server sends values of client handle %d, which nothing has;"
+                    " they are counted", self.environment.name, handle,
+                )  # fmt: skip
+            self.counters.lose("unknown-handle")
+            return
         if status & 0xFFFF0000 == _WAITING:
             self.counters.error("waiting-for-initial-data")
             return

@@ -196,6 +196,39 @@ def test_what_does_not_fit_the_queue_is_counted() -> None:
     asyncio.run(scenario())
 
 
+def test_values_of_nothing_we_asked_for_are_counted_and_the_rest_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A server that mixes up client handles: one item's values come under a handle of none."""
+
+    async def scenario() -> None:
+        async with plant() as site:
+            for tag in "ab":
+                await site.add(tag, 0.0, T.Double)
+            made = connector(site.endpoint, ["a", "b"])
+            await made.open()
+            await read_until(made, 2)
+            (subscription,) = site.server.iserver.subscription_service.subscriptions.values()
+            items = subscription.monitored_item_srv._monitored_items.values()
+            next(item for item in items if item.client_handle == 1).client_handle = 99
+            for n in range(1, 6):
+                await site.write("a", float(n), T.Double)
+                await site.write("b", float(n), T.Double)
+            messages = await read_until(made, 5)
+            await made.close()
+        assert [(each.item.tag, each.item.value) for each in messages] == [
+            ("b", float(n)) for n in range(1, 6)
+        ]
+        assert made.counters.lost == {"unknown-handle": 5}
+        assert [record.getMessage() for record in caplog.records].count(
+            "press: the server sends values of client handle 99, which nothing has;"
+            " they are counted"
+        ) == 1
+
+    caplog.set_level(logging.WARNING, "plantstream.opcua")
+    asyncio.run(scenario())
+
+
 def test_a_subscription_that_fell_asleep_is_noticed() -> None:
     """The session lives and answers; only the data stopped: "connected but dead"."""
 
