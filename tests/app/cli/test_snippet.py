@@ -69,6 +69,23 @@ def test_every_column_has_its_place_in_the_register_map(recording: Path, tmp_pat
     assert unit["interval"] == "250ms"
 
 
+@pytest.mark.parametrize(
+    ("pace", "interval"),
+    [
+        (["--speed", "max"], "10ms"),
+        (["--speed", "100"], "10ms"),  # a row stays for 20 ms
+        (["--speed", "20"], "25ms"),
+        (["--speed", "0.1"], "1s"),
+    ],
+)
+def test_no_more_polls_than_a_line_can_do(
+    pace: list[str], interval: str, recording: Path
+) -> None:
+    text = printed("modbus", "--trace", str(recording), "--asset", "pump", *pace)
+    (unit,) = tomllib.loads(text)["connectors"]["pump-modbus"]["units"]
+    assert unit["interval"] == interval
+
+
 def test_a_map_of_the_site_s_own_is_kept(recording: Path, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(
