@@ -13,8 +13,10 @@ def markdown() -> str:
         "# Steps",
         "",
         "What topologies are made of: `from topologies.steps import decode, validate, ...`. Every"
-        " step has a `name` (its kind, unless given) and an `on_error` policy. A site changes"
-        " parameters without touching the topology: `[topologies.glass.steps.<name>]`.",
+        " step has a `name` (its kind, unless given), an `on_error` policy, and says with `was`"
+        " under which name it is deployed so far. A site changes parameters without touching the"
+        " topology: `[topologies.glass.steps.<name>]`. Other parameters than those that a step's"
+        " state depends on can be changed at any time: `plantstream check` says what follows.",
     ]
     verb = ""
     for place, kind in step_kinds().items():
@@ -25,10 +27,16 @@ def markdown() -> str:
         lines += ["", f"### {verb}.{kind.__name__}", ""]
         lines += [paragraph(kind.__doc__), ""]
         if issubclass(kind, Step):
-            keeps = "keeps state" if kind.state_version else "stateless"
-            lines += [f"Reads {kind.reads}, makes {kind.makes}; {keeps}.", ""]
-        common = {"name", "on_error"} if issubclass(kind, Step) else set()
+            lines += [f"Reads {kind.reads}, makes {kind.makes}; {_keeps(kind)}.", ""]
+        common = {"name", "on_error", "was"} if issubclass(kind, Step) else set()
         fields = [field for field in document.fields() if field.name not in common]
         lines += table(fields) if fields else ["No parameters."]
         lines += inner_models(document, "####")
     return "\n".join(lines) + "\n"
+
+
+def _keeps(kind: type[Step]) -> str:
+    if not kind.state_version:
+        return "stateless"
+    depends = " and ".join(f"`{name}`" for name in kind.state_parameters)
+    return f"keeps state, which depends on {depends}" if depends else "keeps state"

@@ -18,7 +18,8 @@ import orjson
 
 from models.catalogue import Knowledge
 from models.records import block as blocks
-from models.records import deadletter, events, features, headers, heartbeat
+from models.records import between, deadletter, events, features, headers, heartbeat
+from models.records.between import Between
 from models.records.block import Block
 from models.records.features import Features
 from models.records.headers import Schema
@@ -33,11 +34,14 @@ from models.records.raw import (
 )
 from models.time import NEVER, NS_PER_MS, parse_duration
 from models.topics import Topics
-from topologies.core.compile import CompiledStage, compile_topology
+from topologies.core.compile import compile_topology
+from topologies.core.declaration import Declaration
 from topologies.core.record import DEAD_LETTERS, Emission, Record
 from topologies.core.state import DictState, Memory, Overlay
 from topologies.core.time import KeyTime
 from topologies.core.topology import Topology
+from topologies.core.upgrade import Upgrade
+from topologies.core.verdict import Verdict
 
 #: One OPC UA sample: tag, event time ns, value, and a StatusCode where it is not Good.
 Sample = tuple[str, int, Any] | tuple[str, int, Any, int]
@@ -53,10 +57,12 @@ class Driver:
         self.topology = topology
         self.knowledge = knowledge or Knowledge()
         self._commit_every = commit_every
-        self._stages = {stage.name: stage for stage in compile_topology(topology).stages}
+        self._start()
         self._states: dict[tuple[str, bytes | None], dict[str, bytes]] = {}
-        self._log: list[tuple[CompiledStage, Record]] = []
-        self._committed = 0
+        #: All topics in the order in which they are read: stage, record, whether it was fed.
+        self._log: list[tuple[str, Record, bool]] = []
+        #: How much of it was processed; how much of that, and of the log, is committed.
+        self._next = self._committed = self._kept = 0
         self._done: list[Emission] = []
         self._pending: list[Emission] = []
         self._touched: dict[tuple[str, bytes | None], dict[str, bytes] | None] = {}
@@ -76,16 +82,9 @@ class Driver:
         timestamp_ms: int = 0,
     ) -> list[Emission]:
         """Feed any bytes to the stage of an input; gives what they emitted."""
-        stage = self._stages[source.replace(".", "_")]
-        topic = stage.topic(Topics())
-        offset = self._offsets.get(topic, 0)
-        self._offsets[topic] = offset + 1
-        record = Record(topic, 0, offset, timestamp_ms, key, value, dict(head or {}))
-        self._log.append((stage, record))
-        emitted = self._run(stage, record)
-        if len(self._log) - self._committed >= self._commit_every:
-            self.commit()
-        return emitted
+        name = source.replace(".", "_")
+        self._append(name, key, value, dict(head or {}), timestamp_ms, fed=True)
+        return self._drain(self._commit_every)
 
     def record(
         self, source: str, asset: str, schema: Schema, value: bytes, received: int
@@ -149,10 +148,31 @@ class Driver:
         """Move an asset's time to ``by`` after its newest data, with an ``alive`` heartbeat."""
         return self.heartbeat(source, asset, State.ALIVE, elapsed=parse_duration(by))
 
+    # ------------------------------------------------------------ deploying
+    def deploy(self, topology: Topology) -> Verdict:
+        """Go on under another declaration, as workers do with ``--accept-reset``.
+
+        Everything so far is committed; the state of every key is taken over, migrated or lost as
+        the verdict says, which is given back.
+        """
+        self.commit()
+        upgrade = Upgrade(Declaration.of(self.topology), topology)
+        for values in self._states.values():
+            changes = upgrade(values)
+            state = DictState(values)
+            for name, value in changes.items():
+                if value is None:
+                    state.delete(name)
+                else:
+                    state.set(name, value)
+        self.topology = topology
+        self._stages = {stage.name: stage for stage in compile_topology(topology).stages}
+        return upgrade.verdict
+
     # ------------------------------------------------------------ failing
     def commit(self) -> None:
         """Make outputs and state so far last over a crash."""
-        self._committed = len(self._log)
+        self._committed, self._kept = self._next, len(self._log)
         self._done.extend(self._pending)
         self._pending.clear()
         self._touched.clear()
@@ -166,21 +186,70 @@ class Driver:
                 self._states[place] = before
         self._touched.clear()
         self._pending.clear()
+        self._start()
+        # What was fed stays; what stages told one another since then is told again.
+        lost = self._log[self._kept :]
+        self._log = self._log[: self._kept] + [entry for entry in lost if entry[2]]
+        for name, record, fed in lost:
+            if not fed:
+                topic = self._stages[name].topic(Topics())
+                self._offsets[topic] = min(self._offsets[topic], record.offset)
+        self._next = self._committed
+        self._drain(None)
+
+    def _start(self) -> None:
         compiled = compile_topology(self.topology)
         self._stages = {stage.name: stage for stage in compiled.stages}
-        for stage, record in self._log[self._committed :]:
-            self._run(self._stages[stage.name], record)
+        self._channels = {
+            stage.topic(Topics()).removeprefix(f"{compiled.name}."): stage.name
+            for stage in compiled.stages
+            if stage.stage.merge is not None
+        }
 
-    def _run(self, stage: CompiledStage, record: Record) -> list[Emission]:
-        place = (stage.name, record.key)
+    def _append(
+        self,
+        stage: str,
+        key: bytes | None,
+        value: bytes | None,
+        head: dict[str, bytes],
+        timestamp_ms: int,
+        *,
+        fed: bool,
+    ) -> None:
+        topic = self._stages[stage].topic(Topics())
+        offset = self._offsets.get(topic, 0)
+        self._offsets[topic] = offset + 1
+        record = Record(topic, 0, offset, timestamp_ms, key, value, head)
+        self._log.append((stage, record, fed))
+
+    def _drain(self, commit_every: int | None) -> list[Emission]:
+        """Process what is on the topics, those between stages included."""
+        emitted: list[Emission] = []
+        while self._next < len(self._log):
+            name, record, _ = self._log[self._next]
+            emitted += self._run(name, record)
+            self._next += 1
+            if commit_every is not None and self._next - self._committed >= commit_every:
+                self.commit()
+        return emitted
+
+    def _run(self, name: str, record: Record) -> list[Emission]:
+        place = (name, record.key)
         values = self._states.setdefault(place, {})
         if place not in self._touched:
             self._touched[place] = dict(values)
-        emissions, counts = stage(record, DictState(values), self.knowledge)
-        self._pending.extend(emissions)
-        for name, amount in counts.items():
-            self.counts[name] = self.counts.get(name, 0) + amount
-        return emissions
+        emissions, counts = self._stages[name](record, DictState(values), self.knowledge)
+        for count, amount in counts.items():
+            self.counts[count] = self.counts.get(count, 0) + amount
+        for emission in emissions:
+            stage = self._channels.get(emission.output)
+            if stage is not None:
+                output, key, value, head, at = emission
+                stamp = record.timestamp_ms if at is None else at
+                self._append(stage, key, value, head, stamp, fed=False)
+        outward = [emission for emission in emissions if emission.output not in self._channels]
+        self._pending.extend(outward)
+        return outward
 
     # ------------------------------------------------------------ reading
     @property
@@ -222,12 +291,17 @@ class Driver:
         """Every revision of every alarm."""
         return [events.decode(events.Alarm, emission.value) for emission in self.output(output)]
 
+    def between(self, merge: str) -> list[Between]:
+        """What was sent to a merge so far."""
+        return [between.decode(r.value) for name, r, fed in self._log if name == merge and not fed]
+
     def dead_letters(self) -> list[deadletter.DeadLetter]:
         """Every record that could not be processed."""
         return [deadletter.decode(emission.value) for emission in self.output(DEAD_LETTERS)]
 
     def state(self, source: str, asset: str) -> Mapping[str, bytes]:
-        """What is kept for an asset: bytes by ``<step>/<name>``."""
+        """What is kept for an asset (or in the stage of a merge, a key): bytes by ``<step>/<name>``.
+        """
         return dict(self._states.get((source.replace(".", "_"), asset.encode()), {}))
 
     def time(self, source: str, asset: str) -> KeyTime:

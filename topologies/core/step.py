@@ -9,7 +9,7 @@ randomness without a seed, nothing remembered but through ``memory``.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.catalogue import Knowledge
 from models.records.block import Block
+from models.time import parse_duration
 from topologies.core.flow import READINGS, Flow
 from topologies.core.record import Record
 from topologies.core.state import Memory
@@ -27,6 +28,22 @@ Bound = Callable[[Flow, Memory], None]
 BoundDecoder = Callable[[Record, str], Block]
 
 ErrorPolicy = Literal["dead-letter", "skip", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What deployed state of a step was made with."""
+
+    kind: str
+    #: Its ``state_version`` then.
+    version: int
+    #: All its parameters then, as JSON has them: durations as text, such as "10s".
+    parameters: Mapping[str, Any]
+
+    def duration(self, name: str) -> int | None:
+        """A duration among the parameters, ns."""
+        given = self.parameters.get(name)
+        return None if given is None else parse_duration(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +95,39 @@ class Step(_Declared):
         "dead-letter",
         description="What a record does that fails here: dead-letter, skip (counted) or fail",
     )
+    was: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]*)?$",
+        description="The name it had in what is deployed: its state is taken over from there",
+    )
 
     #: Lane kinds it reads and makes: "readings", "features", "scores", "anomalies", "alarms".
     reads: ClassVar[str] = READINGS
     makes: ClassVar[str] = READINGS
     #: Version of what it keeps in state; 0: it keeps nothing.
     state_version: ClassVar[int] = 0
+    #: Parameters that its state depends on: under others it would mean something else.
+    state_parameters: ClassVar[tuple[str, ...]] = ()
+    #: What follows where its state cannot be taken over, in words.
+    loses: ClassVar[str] = "its state is lost, it begins empty"
 
     @abc.abstractmethod
     def bind(self, context: Context) -> Bound:
         """The function that is called for every record."""
+
+    def migrates(self, old: Kept) -> bool:
+        """Whether :meth:`migrate` takes state of the same kind that was made so.
+
+        Asked only where ``state_version`` or one of the ``state_parameters`` is another now.
+        """
+        return False
+
+    def migrate(self, old: Kept, values: Mapping[str, bytes]) -> Mapping[str, bytes] | None:
+        """The step's state of one key, as its ``memory`` is to hold it, from what it held.
+
+        None where this key's cannot be taken over: it begins empty, and is counted.
+        """
+        return None
 
     def misfit(self, source: Step) -> str:
         """What of the step it reads does not fit its parameters; empty: nothing."""
