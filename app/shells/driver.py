@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 
 from models.catalogue import Knowledge
-from models.records import block as blocks
 from models.records import between, deadletter, events, features, headers, heartbeat
+from models.records import block as blocks
 from models.records.between import Between
 from models.records.block import Block
 from models.records.features import Features
@@ -244,7 +244,7 @@ class Driver:
         for emission in emissions:
             stage = self._channels.get(emission.output)
             if stage is not None:
-                output, key, value, head, at = emission
+                _, key, value, head, at = emission
                 stamp = record.timestamp_ms if at is None else at
                 self._append(stage, key, value, head, stamp, fed=False)
         outward = [emission for emission in emissions if emission.output not in self._channels]
@@ -300,8 +300,7 @@ class Driver:
         return [deadletter.decode(emission.value) for emission in self.output(DEAD_LETTERS)]
 
     def state(self, source: str, asset: str) -> Mapping[str, bytes]:
-        """What is kept for an asset (or in the stage of a merge, a key): bytes by ``<step>/<name>``.
-        """
+        """What is kept for an asset: bytes by ``<step>/<name>``. Of a merge: for a key."""
         return dict(self._states.get((source.replace(".", "_"), asset.encode()), {}))
 
     def time(self, source: str, asset: str) -> KeyTime:

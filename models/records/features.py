@@ -16,6 +16,10 @@ WHAT = "features"
 #: Columns every features record has beside its statistics.
 COUNTS = ("count", "bad")
 
+#: Bits of ``partial``. Released before all others had been heard, for want of space; while one of
+#: those it is made of was disconnected.
+EARLY, ABSENT = 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class Features:

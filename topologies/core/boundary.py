@@ -5,7 +5,7 @@ Only the declaration is here; ``topologies.steps.combine`` has the verb that top
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -77,10 +77,10 @@ class Boundary(Step):
                 )
         return self
 
-    @cached_property
+    @property
     def rules(self) -> Keys:
         """The key rules, compiled."""
-        return Keys(self.keys)
+        return _compiled(tuple(self.keys.items()))
 
     @property
     def source(self) -> str:
@@ -99,6 +99,11 @@ class Boundary(Step):
     def expected(self, key: str, inputs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """(input, asset) of those that a key waits for; either may be "*"."""
         return _expected(self.expects, self.rules, key, inputs)
+
+
+@lru_cache(maxsize=256)
+def _compiled(rules: tuple[tuple[str, str], ...]) -> Keys:
+    return Keys(dict(rules))
 
 
 @lru_cache(maxsize=16384)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import quality
+from models.records.between import Between
 from models.records.block import Block
 from models.records.events import Alarm, Anomaly
 from models.records.features import Features
@@ -21,7 +22,7 @@ from models.records.heartbeat import Heartbeat
 from topologies.core.layout import Groups, all_true, group, layout_of
 from topologies.core.time import KeyTime
 
-__all__ = ["READINGS", "Flow", "Groups", "Scores", "Series", "group"]
+__all__ = ["READINGS", "Flow", "Groups", "Origins", "Scores", "Series", "group"]
 
 #: The lane of samples; the other lanes bear the name of the step that made them.
 READINGS = "readings"
@@ -70,6 +71,20 @@ class Scores:
     why: Callable[[int], str]
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Whose windows a merged lane's rows are. Arrays of shape (n,), parallel to its rows."""
+
+    #: (input, asset), in order.
+    contributors: tuple[tuple[str, str], ...]
+    #: Index into ``contributors``.
+    contributor: NDArray[np.int64]
+    #: The tags as their assets call them.
+    tags: tuple[str, ...]
+    #: Index into ``tags``.
+    tag: NDArray[np.int32]
+
+
 @dataclass(slots=True)
 class Flow:
     """One record on its way. ``block`` is the lane ``readings``."""
@@ -91,6 +106,16 @@ class Flow:
     counts: dict[str, int] = field(default_factory=dict)
     #: How far each step's lane is complete, ns; where it says nothing: the key's time.
     lane_time: dict[str, int] = field(default_factory=dict)
+    #: Input or stage this comes from.
+    origin: str = ""
+    #: Rows of a table: each is valid from its time on.
+    table: bool = False
+    #: In a merging stage: why results may be incomplete (bits of ``Features.partial``).
+    partial: int = 0
+    #: In a merging stage: whose rows the lanes hold that came from the stage before.
+    origins: dict[str, Origins] = field(default_factory=dict)
+    #: What goes to the next stage: topic (as an output), key, rows.
+    between: list[tuple[str, str, Between]] = field(default_factory=list)
     _series: dict[tuple[str, str], tuple[object, Series]] = field(default_factory=dict)
     _extremes: dict[int, tuple[object, Any, Any]] = field(default_factory=dict)
 

@@ -36,6 +36,8 @@ class Emission(NamedTuple):
     key: bytes
     value: bytes
     headers: dict[str, bytes]
+    #: Kafka's timestamp for it; None: that of the record it comes of.
+    timestamp_ms: int | None = None
 
     @property
     def size(self) -> int:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from models.errors import ConfigError
 from models.time import Duration
 from models.topics import Topics
+from topologies.core.boundary import Boundary
 from topologies.core.flow import READINGS
+from topologies.core.stages import stages
 from topologies.core.step import Decoder, Step
 
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -31,6 +33,11 @@ class Input(BaseModel):
     decode: SerializeAsAny[Decoder] = Field(description="How its records become blocks")
     assets: tuple[str, ...] = Field(
         ("*",), description="Patterns of the assets (keys) taken; others are skipped and counted"
+    )
+    table: bool = Field(
+        False,
+        description="Its samples are rows of a table, such as recipes or set points: each is valid"
+        " from its time on, which may lie ahead. They skip all steps up to the first merge",
     )
 
     @property
@@ -86,10 +93,17 @@ class Topology(BaseModel):
         _unique("input", [item.name for item in self.inputs])
         _unique("output", [output.name for output in self.outputs])
         _unique("step", [step.name for step in self.steps])
+        _unique("former step", [step.was for step in self.steps if step.was])
         known: dict[str, str] = {READINGS: READINGS}
+        #: Lanes of all stages.
+        ever = dict(known)
         for step in self.steps:
             if step.name in (READINGS, "time"):
                 raise ValueError(f"a step cannot be called {step.name!r}")
+            if isinstance(step, Boundary):
+                known = self._crossed(step, {**ever, **known})
+                ever |= {step.name: READINGS}
+                continue
             if step.source not in known:
                 raise ValueError(
                     f"step {step.name!r} reads {step.source!r}, which no step before it makes;"
@@ -101,16 +115,31 @@ class Topology(BaseModel):
                     f" is {known[step.source]}"
                 )
             made_by = next((one for one in self.steps if one.name == step.source), None)
+            if step.was in self.step_names:
+                raise ValueError(f"step {step.name!r} was {step.was!r}, which is still there")
             misfit = step.misfit(made_by) if made_by is not None else ""
             if misfit:
                 raise ValueError(f"step {step.name!r} {misfit}")
             if step.makes != READINGS:
-                known[step.name] = step.makes
+                known[step.name] = ever[step.name] = step.makes
         for output in self.outputs:
             for lane in output.of:
-                if lane not in known:
+                if lane not in ever:
                     raise ValueError(f"output {output.name!r} is of {lane!r}, which no step makes")
+        stages(self)
         return self
+
+    def _crossed(self, merge: Boundary, known: dict[str, str]) -> dict[str, str]:
+        """The lanes that go through a merge; raises ValueError for one that cannot."""
+        if merge.name in (item.name for item in self.inputs):
+            raise ValueError(f"merge {merge.name!r} is called as an input is; give it another name")
+        for lane in merge.of:
+            if known.get(lane, "features") not in (READINGS, "features"):
+                raise ValueError(
+                    f"merge {merge.name!r} is of {lane!r}, which is {known[lane]}: readings and"
+                    " features can go through a merge"
+                )
+        return {lane: READINGS if lane == READINGS else "features" for lane in merge.of}
 
     @cached_property
     def step_names(self) -> tuple[str, ...]:

@@ -114,8 +114,9 @@ class WorkerApplication(Application):
             record = self._reception.record(message)
             state = self._states.of(record.topic, record.partition, record.key or b"")
             timestamp = max(record.timestamp_ms, _EARLIEST_MS)
-            for output, key, value, head in self._stages[record.topic](record, state):
-                producer.produce(outputs[output], value, key, [*head.items()], None, timestamp)
+            for output, key, value, head, at in self._stages[record.topic](record, state):
+                when = timestamp if at is None else at
+                producer.produce(outputs[output], value, key, [*head.items()], None, when)
             context.store_offset(record.topic, record.partition, record.offset)
             self._consumer._broker_available()  # type: ignore[no-untyped-call]
             if self._due() or self._state_manager.recovery_required:
