@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cases import Case, find_cases, run, shown
-from topologies.core.discover import find
+from tests.cases import Case, find_cases, find_topologies, run, shown
 
 
 @pytest.mark.parametrize("case", find_cases(), ids=lambda case: case.name)
@@ -36,4 +35,4 @@ def _close(have: Any, want: Any) -> bool:
 
 
 def test_every_topology_has_a_case() -> None:
-    assert {case.path.parent.name for case in find_cases()} == set(find())
+    assert {case.path.parent.name for case in find_cases()} == set(find_topologies())
