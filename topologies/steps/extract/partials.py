@@ -16,12 +16,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.quality import USABLE
 from topologies.core.jit import kernel
 from topologies.core.state import Column, Columns
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 #: ints: samples, bad samples, time of the first sample, ns.
 N, BAD, TREF = range(3)
@@ -39,9 +39,9 @@ _SECONDS = 1e-9
 
 
 @kernel
-def add(ints: Ints, floats: Floats, t: int, v: float, usable: bool) -> None:
+def add(ints: Ints, floats: Floats, t: int, v: float, q: int) -> None:
     """Take one sample into a partial, ``ints`` (3,) and ``floats`` (8,)."""
-    if not usable:
+    if not (USABLE[q] and np.isfinite(v)):
         ints[BAD] += 1
         return
     if ints[N] == 0:
@@ -96,7 +96,7 @@ def absorb(
     tag: NDArray[np.int32],
     t: Ints,
     v: Floats,
-    usable: Mask,
+    q: NDArray[np.uint8],
     place: NDArray[np.int64],
     number: int,
     first: int,
@@ -109,7 +109,7 @@ def absorb(
     for i in range(first, stop):
         if place[i] == number:
             at = row[tag[i]]
-            add(ints[at], floats[at], t[i], v[i], usable[i])
+            add(ints[at], floats[at], t[i], v[i], q[i])
 
 
 @kernel

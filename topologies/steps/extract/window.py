@@ -118,16 +118,15 @@ def _take(
     flow: Flow, held: Panes, wanted: Matcher, hop: int, grace: int, count: int, skew: int
 ) -> None:
     """Samples into their panes."""
-    series = flow.series()
-    assert series is not None
-    assert series.clock is not None
-    tags = series.tags
+    block = flow.block
+    assert block.clock is not None
+    tags, tag, t = block.tags, block.tag, block.t
     asked = wanted(tags)
     # Never older than the time before this record: what closed then stays closed.
     lowest = max(flow.before.now, MIN_NS + grace)
     horizon = min(flow.received + skew, MAX_NS)
     place, met, late, future = assign(
-        series.t, series.clock, series.tag, asked, lowest, horizon, hop, grace, count
+        t, block.clock, tag, asked, lowest, horizon, hop, grace, count
     )
     flow.count("late", late)
     flow.count("future", future)
@@ -137,17 +136,6 @@ def _take(
             row = table.rows(tags)
         else:
             row = np.full(len(tags), -1)
-            row[asked] = table.rows(tuple(tag for tag, yes in zip(tags, asked, strict=True) if yes))
-        absorb(
-            table["ints"],
-            table["floats"],
-            row,
-            series.tag,
-            series.t,
-            series.v,
-            series.usable,
-            place,
-            number,
-            first,
-            stop,
-        )
+            row[asked] = table.rows(tuple(one for one, yes in zip(tags, asked, strict=True) if yes))
+        ints, floats = table["ints"], table["floats"]
+        absorb(ints, floats, row, tag, t, block.v, block.q, place, number, first, stop)
