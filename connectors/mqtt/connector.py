@@ -7,7 +7,10 @@ when its record is safe, and what was not acknowledged comes again on the next c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +40,8 @@ _REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8F, 0x9
 _NS = 1_000_000_000
 #: Most messages that one read returns: the loop's other tasks want their turn.
 _READ = 2000
+#: How long a broker is given to take our farewell, seconds.
+_FAREWELL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class _Line:
         self.incoming: deque[tuple[MQTTMessage, int]] = deque()
         self.lost = ""
         self.overrun = False
+        self._stopped = False
         self.connected: asyncio.Future[ConnectFlags] = self._loop.create_future()
         self.subscribed: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
         five = parameters.protocol == "5"
@@ -74,6 +80,7 @@ class _Line:
         )
         self.client.suppress_exceptions = True
         self.client.connect_timeout = parameters.connect_timeout / _NS
+        self.client.on_socket_open = self._on_socket_open
         self.client.on_connect = self._on_connect
         self.client.on_disconnect = self._on_disconnect
         self.client.on_subscribe = self._on_subscribe
@@ -89,8 +96,9 @@ class _Line:
             properties.ReceiveMaximum = parameters.receive_maximum
             more = {"clean_start": False, "properties": properties}
         keepalive = max(1, parameters.keepalive // _NS)
-        await asyncio.to_thread(
-            self.client.connect, parameters.host, parameters.port, keepalive, **more
+        # nobody waits for the attempt once it was given up: not `stop`, and not the process
+        await self._in_thread(
+            lambda: self.client.connect(parameters.host, parameters.port, keepalive, **more)
         )
         self.client.loop_start()
         flags = await asyncio.wait_for(self.connected, parameters.connect_timeout / _NS)
@@ -113,11 +121,41 @@ class _Line:
                 self._connector.counters.error("qos-downgraded")
                 log.warning("the broker grants QoS %d only for %r", code.value, text)
 
-    def stop(self) -> None:
-        """Blocks until paho's thread has ended."""
+    async def stop(self) -> None:
+        """End the connection, or the attempt to make one; soon, whatever the broker does."""
+        self._stopped = True
         self.client.on_disconnect = None
-        self.client.disconnect()
-        self.client.loop_stop()
+
+        def farewell() -> None:
+            self.client.disconnect()
+            self.client.loop_stop()
+
+        done = self._in_thread(farewell)
+        await asyncio.wait([done], timeout=_FAREWELL_S)
+        if done.done():
+            done.result()
+        else:
+            _break(self.client.socket())  # paho's thread notices, and ends
+
+    def _in_thread(self, work: Callable[[], object]) -> asyncio.Future[None]:
+        """Do something that blocks in a thread that the end of the process does not wait for."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._tell(_fail, done, error)
+            else:
+                self._tell(_resolve, done, None)
+
+        threading.Thread(target=run, name="mqtt", daemon=True).start()
+        return done
+
+    def _on_socket_open(self, client: Client, data: Any, opened: Any) -> None:
+        """An attempt that succeeds after it was given up must not take the session over."""
+        if self._stopped:
+            _break(opened)
 
     def _tell(self, what: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -172,6 +210,12 @@ class _Line:
     def _awake(self) -> None:
         self._waking = False
         self._wake()
+
+
+def _break(connection: Any) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _resolve(future: asyncio.Future[Any], value: Any) -> None:
@@ -300,7 +344,7 @@ class MqttConnector(Connector[MqttParameters]):
         line.window.close()
         line.lost = line.lost or "closed"
         try:
-            await asyncio.to_thread(line.stop)
+            await line.stop()
         except (OSError, ValueError, RuntimeError) as error:
             log.debug("closing: %s", error)
 
@@ -320,4 +364,3 @@ def _route(subscription: Subscription) -> _Route:
     if subscription.time is None:
         return _Route(asset_of, (), "")
     return _Route(asset_of, tuple(subscription.time.path.split(".")), subscription.time.format)
-

@@ -242,6 +242,50 @@ def test_a_broker_that_goes_is_noticed(case: Case) -> None:
     asyncio.run(scenario())
 
 
+def _mute() -> socket.socket:
+    """Accepts connections and says nothing."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def _full() -> socket.socket:
+    """Answers no attempt to connect: its queue is full, as seen by who comes next."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    for _ in range(2):
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())
+        _QUEUED.append(waiting)
+    return listener
+
+
+_QUEUED: list[socket.socket] = []
+
+
+@pytest.mark.parametrize("silent", [_mute, _full])
+def test_stopping_does_not_wait_for_a_broker_that_does_not_answer(
+    silent: Callable[[], socket.socket],
+) -> None:
+    async def scenario(port: int) -> float:
+        parameters = {"port": port, "subscriptions": [{"filter": "a", "asset": "a"}]}
+        made = MqttConnector(
+            MqttConnector.Parameters.model_validate(parameters), Environment("a", "a")
+        )
+        opening = asyncio.create_task(made.open())
+        assert not (await asyncio.wait([opening], timeout=0.3))[0]
+        begun = time.monotonic()
+        opening.cancel()
+        await asyncio.wait([opening])
+        await made.close()
+        return begun
+
+    with silent() as listener:
+        begun = asyncio.run(scenario(listener.getsockname()[1]))
+        # with the end of the loop, which waits for threads of its own
+        assert time.monotonic() - begun < 1
+
+
 def test_a_broker_that_wants_a_password_refuses(tmp_path: Path) -> None:
     require(_MOSQUITTO, "mosquitto (apt-get install mosquitto)")
     config = tmp_path / "mosquitto.conf"
