@@ -41,17 +41,19 @@ def rows(
     """One row a window and tag that had samples in it, ordered by (end, tag)."""
     tables = [held.table(pane) for pane in concerned]
     tags, place = _places(tuple(table.tags for table in tables))
-    ints, floats = (
-        tables[0][part] if len(tables) == 1 else np.concatenate([table[part] for table in tables])
-        for part in ("ints", "floats")
+    parts = [table["parts"] for table in tables]
+    tag, counts, said, filled = fold(
+        np.array(concerned, np.int64),
+        place,
+        parts[0] if len(parts) == 1 else np.concatenate(parts),
+        np.array(windows, np.int64),
+        count,
+        hop,
     )
-    numbers = np.array(windows, np.int64)
-    bounds = np.array(concerned, np.int64)
-    tag, window, n, bad, said, filled = fold(bounds, place, ints, floats, numbers, count)
     if filled < tag.size:
         tags, tag = _present(tags, tag[:filled])
-        window, n, bad, said = window[:filled], n[:filled], bad[:filled], said[:, :filled]
-    end = window * hop
+        counts, said = counts[:, :filled], said[:, :filled]
+    end = counts[0] * hop
     return Features(
         asset,
         name,
@@ -59,8 +61,8 @@ def rows(
         tag,
         end - size,
         end,
-        n,
-        bad,
+        counts[1],
+        counts[2],
         {statistic: said[STATISTICS.index(statistic)] for statistic in statistics},
         np.zeros(filled, np.uint8),
     )

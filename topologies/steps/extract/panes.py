@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.core.jit import kernel
-from topologies.core.state import Memory, Table
+from topologies.core.state import Column, Columns, Memory, Table
 from topologies.steps import chunks
-from topologies.steps.extract.partials import COLUMNS, Ints
+from topologies.steps.extract.partials import WIDTH, Ints
 
+#: A table's row: the partial of a tag, its origin the start of the pane.
+_COLUMNS = Columns(2, parts=Column(np.float64, 0, WIDTH))
 _OPEN = "open"
 
 
@@ -62,7 +64,7 @@ class Panes:
         """The partials of a pane; it is open from now on."""
         table = self._tables.get(pane)
         if table is None:
-            table = self._tables[pane] = self._memory.part(pane.name).table(COLUMNS)
+            table = self._tables[pane] = self._memory.part(pane.name).table(_COLUMNS)
             if not len(table):
                 self.open.add(pane)
                 self._changed = True
@@ -95,7 +97,7 @@ def assign(
     hop: int,
     grace: int,
     count: int,
-) -> tuple[NDArray[np.int64], Ints, int, int]:
+) -> tuple[NDArray[np.int32], Ints, int, int]:
     """To which pane each sample goes.
 
     ``wanted`` says which tags are taken; nobody's clock is less than ``lowest``; what is past
@@ -106,7 +108,7 @@ def assign(
     were late and from the future.
     """
     size = t.size
-    place = np.full(size, -1)
+    place = np.full(size, -1, np.int32)
     met = np.empty((size, 4), np.int64)
     found = last = late = future = 0
     number, low, high = 0, 0, 0

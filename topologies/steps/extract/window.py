@@ -137,5 +137,5 @@ def _take(
         else:
             row = np.full(len(tags), -1)
             row[asked] = table.rows(tuple(one for one, yes in zip(tags, asked, strict=True) if yes))
-        ints, floats = table["ints"], table["floats"]
-        absorb(ints, floats, row, tag, t, block.v, block.q, place, number, first, stop)
+        origin = pane * hop
+        absorb(table["parts"], row, tag, t, block.v, block.q, place, number, first, stop, origin)
