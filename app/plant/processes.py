@@ -38,6 +38,7 @@ def run_connectors(settings: Settings, names: list[str]) -> int:
                     parameters,
                     kafka=kafka,
                     modbus_templates=settings.site.modbus_templates,
+                    settings=settings.site.connector,
                     stats=stats[name],
                     stop=stop,
                 )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from app.kafka.settings import KafkaSettings
 from app.observe.settings import LogSettings, MetricsSettings
+from app.shells.connector_runner.settings import RunnerSettings
 from app.shells.worker.settings import WorkerSettings
 from app.store.settings import SinkSettings, StoreSettings
 from connectors.simulators.config import Simulator
@@ -104,6 +105,9 @@ class Site(Section):
     mqtt: MqttSection = Field(default_factory=MqttSection, description="The site's MQTT broker")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="All workers")
     sink: SinkSettings = Field(default_factory=SinkSettings, description="All sink processes")
+    connector: RunnerSettings = Field(
+        default_factory=RunnerSettings, description="All connectors"
+    )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs of all processes")
     metrics: MetricsSettings = Field(
         default_factory=MetricsSettings, description="Metrics and health of all processes"

@@ -18,7 +18,8 @@ import pydantic
 
 from app.kafka import KafkaSettings, admin_client, wait_for_kafka
 from app.kafka.topics import connectors_topic, ensure_topics, log_topic
-from app.shells.connector_runner.runner import ConnectorRunner, RunnerSettings
+from app.shells.connector_runner.runner import ConnectorRunner
+from app.shells.connector_runner.settings import RunnerSettings
 from app.shells.connector_runner.stats import ConnectorStats
 from connectors.base import Connector, ConnectorParameters, Environment
 from connectors.discover import find

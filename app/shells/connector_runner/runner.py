@@ -14,7 +14,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app.kafka import KafkaSettings
@@ -24,6 +23,7 @@ from app.shells.connector_runner.heartbeats import Heartbeats
 from app.shells.connector_runner.landing import Landing
 from app.shells.connector_runner.outbox import MemoryOutbox
 from app.shells.connector_runner.records import Record, RecordMaker, session_id
+from app.shells.connector_runner.settings import RunnerSettings
 from app.shells.connector_runner.stats import ConnectorStats
 from app.shells.connector_runner.status import HEADERS, ConnectorStatus, StatusState, encode
 from connectors.base import Connector, Message
@@ -37,27 +37,6 @@ _STATES: dict[str, StatusState] = {
     "connected": "connected", "starting": "disconnected", "disconnected": "disconnected",
     "refused": "disconnected", "stopped": "stopped",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerSettings:
-    """What is the same for all connectors; times in ns, sizes in bytes."""
-
-    #: Size at which a record is complete.
-    record_bytes: int = 256_000
-    #: Bounds of what was read and has not landed.
-    buffer_records: int = 20_000
-    buffer_bytes: int = 128 << 20
-    #: How often the status is published.
-    status_interval: int = 3 * NS_PER_S
-    #: First and longest wait before a lost source is tried again; a refusal waits at least so long.
-    backoff_first: int = NS_PER_S // 2
-    backoff_limit: int = 30 * NS_PER_S
-    refused_wait: int = 10 * NS_PER_S
-    #: A connection that held for this long starts the backoff anew.
-    steady: int = 10 * NS_PER_S
-    #: How long a stopping connector waits for Kafka to take what was read.
-    drain: int = 10 * NS_PER_S
 
 
 class ConnectorRunner:

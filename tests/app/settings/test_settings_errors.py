@@ -244,8 +244,8 @@ def test_errors_of_the_environment_name_the_variable(tmp_path: Path) -> None:
     first = _errors(tmp_path, "", environment=environment)
     assert first == [
         "environment: PLANTSTREAM__KAFAK__X: no such section; did you mean 'kafka'?"
-        " there are catalogue, connectors, data_dir, kafka, log, metrics, modbus_templates, mqtt,"
-        " simulators, sink, site, store, topologies, topology_paths, worker"
+        " there are catalogue, connector, connectors, data_dir, kafka, log, metrics,"
+        " modbus_templates, mqtt, simulators, sink, site, store, topologies, topology_paths, worker"
     ]
     del environment["PLANTSTREAM__KAFAK__X"]
     assert _errors(tmp_path, "", environment=environment) == [
