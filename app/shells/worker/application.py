@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, cast
 
 import orjson
 from confluent_kafka import TopicPartition
 from quixstreams import Application
 from quixstreams.kafka import ConnectionConfig
 from quixstreams.models import Topic
+from quixstreams.state import DEFAULT_STATE_STORE_NAME
 from quixstreams.state.recovery import RecoveryPartition
+from quixstreams.state.rocksdb import RocksDBStorePartition
 
 from app.kafka import KafkaSettings, consumer_options, producer_options
 from app.kafka.clients import LOG
@@ -32,6 +34,7 @@ from app.shells.worker.records import Reception, fitted
 from app.shells.worker.settings import WorkerSettings
 from app.shells.worker.state import KeyState, StateCache
 from app.shells.worker.stats import StageStats, WorkerStats
+from app.shells.worker.takeover import Takeover
 from models.catalogue import Knowledge
 from models.time import NS_PER_MS, NS_PER_S
 from topologies.core import CompiledStage, Emission, Record
@@ -59,8 +62,11 @@ class WorkerApplication(Application):
         instance: Instance,
         stats: WorkerStats,
         knowledge_at: KnowledgeAt,
+        *,
+        accepted: Collection[str] = (),
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
-        """The plan's topics must exist."""
+        """The plan's topics must exist. ``accepted``: steps that may begin anew (see Takeover)."""
         super().__init__(
             ConnectionConfig(bootstrap_servers=kafka.bootstrap),
             consumer_group=plan.group,
@@ -87,6 +93,14 @@ class WorkerApplication(Application):
         self._positions = Positions(self._consumer, plan, kafka)
         self._reception = Reception(self._positions.jumped)
         self._states = StateCache(self._transaction)
+        self._takeover = Takeover(
+            plan.topology.declaration,
+            accepted,
+            transaction=self._transaction,
+            names=self._names,
+            commit=lambda: self._processing_context.commit_checkpoint(force=True),
+        )
+        self._paused, self._holds = paused, False
         self._stages: dict[str, _Stage] = {}
         stats.start(plan.group, plan.stages)
         stats.restoring = lambda: bool(self._restoring())
@@ -105,9 +119,13 @@ class WorkerApplication(Application):
         """Up to a round of records, as they come: what quixstreams calls again and again."""
         producer, context, outputs = self._producer, self._processing_context, self._plan.outputs
         wait = self._wait
+        if self._paused() != self._holds:
+            self._hold(not self._holds)
         producer.poll(0)
         for _ in range(_ROUND):
             message = self._consumer._poll_unbuffered(wait)
+            if self._takeover.fresh and not self._state_manager.recovery_required:
+                self._takeover.run()
             if message is None:
                 self._interval = self._settings.commit_interval
                 return
@@ -123,11 +141,23 @@ class WorkerApplication(Application):
                 return
             wait = 0.0
 
+    def _hold(self, still: bool) -> None:
+        """Stop reading, and stay a member of the group; or go on."""
+        held = [p for p in self._consumer.assignment() if p.topic in self._stages]
+        (self._consumer.pause if still else self._consumer.resume)(held)
+        self._holds = still
+
+    def _names(self, topic: str, partition: int) -> Iterator[bytes]:
+        store = self._state_manager.get_store(topic, DEFAULT_STATE_STORE_NAME)
+        held = cast(RocksDBStorePartition, store.partitions[partition])
+        return (name for name, _ in held.iter_items(b""))
+
     def _transaction(self, topic: str, partition: int) -> Any:
         return self._processing_context.checkpoint.get_store_transaction(topic, partition)
 
     def _write_back_and_commit(self, force: bool = False, revoking: bool = False) -> None:
         if force or self._due():
+            self._takeover.sign(self._states.changed)
             self._states.write_back()
             self._checkpoint(True, revoking)
             self._begun = time.monotonic()
@@ -150,6 +180,8 @@ class WorkerApplication(Application):
             if p.topic in assigned:
                 assigned[p.topic].append(p.partition)
         self._stats.assigned = assigned
+        self._holds = False  # what was paused is not any more
+        self._takeover.assigned((name, p) for name, held in assigned.items() for p in held)
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._forget(partitions)
@@ -157,10 +189,12 @@ class WorkerApplication(Application):
             super()._on_revoke(consumer, partitions)  # commits
         finally:
             self._states.clear()
+            self._takeover.forget()
 
     def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._forget(partitions)
         self._states.clear()
+        self._takeover.forget()
         super()._on_lost(consumer, partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

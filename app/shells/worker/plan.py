@@ -16,6 +16,7 @@ from app.kafka.topics import (
     dead_letter_topic,
     ensure_topics,
     log_topic,
+    partition_counts,
 )
 from topologies.core import CompiledStage, CompiledTopology
 from topologies.core.record import DEAD_LETTERS
@@ -50,6 +51,10 @@ class Plan:
     def changelog(self, topic: str) -> str:
         """The changelog of the stage that reads ``topic``, as quixstreams will call it."""
         return f"changelog__{self.group}--{topic}--{_STORE}"
+
+    def partitions(self, admin: AdminClient) -> dict[str, int]:
+        """Partitions of the topics of its stages. Raises TransportError."""
+        return partition_counts(admin, self.stages)
 
     def prepare(self, admin: AdminClient, kafka: KafkaSettings) -> list[str]:
         """Create and check all topics; warnings about those that exist.

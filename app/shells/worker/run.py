@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.deploy.follow import Follower
+from app.deploy.gate import enter
 from app.kafka import KafkaSettings, admin_client, error_name, wait_for_kafka
 from app.processes.signals import set_on_signals
 from app.shells.worker.application import KnowledgeAt, WorkerApplication
@@ -35,6 +37,7 @@ def run_worker(
     worker: WorkerSettings | None = None,
     knowledge: Knowledge | None = None,
     instance: str | None = None,
+    accept_reset: bool = False,
     stop: threading.Event | None = None,
     stats: WorkerStats | None = None,
 ) -> int:
@@ -42,6 +45,7 @@ def run_worker(
 
     0: stopped on request. 1: it failed, or Kafka stayed away for ``worker.kafka_timeout``.
     2: configuration. One line of the log says why. Shorter absences of Kafka are waited out.
+    A start that would lose state of what is deployed is refused (1), unless ``accept_reset``.
     State lives in ``data_dir/state/<topology>/<instance>``. Signals are only taken in the main
     thread.
     """
@@ -57,7 +61,8 @@ def run_worker(
     try:
         with Instance(data_dir, compiled.name, instance) as held, set_on_signals(stop):
             stats.instance = held.name
-            job = _Job(compiled, kafka, worker or WorkerSettings(), held, stats, lambda _: fixed)
+            settings = worker or WorkerSettings()
+            job = _Job(compiled, kafka, settings, held, stats, lambda _: fixed, accept_reset)
             return job.run(stop)
     except Exception as error:
         return _failed(compiled.name, error)
@@ -74,8 +79,10 @@ class _Job:
         instance: Instance,
         stats: WorkerStats,
         knowledge_at: KnowledgeAt,
+        accept_reset: bool,
     ) -> None:
-        self._name = topology.name
+        self._name, self._topology = topology.name, topology.declaration
+        self._accept_reset = accept_reset
         self._kafka, self._worker, self._instance = kafka, worker, instance
         self._stats, self._knowledge_at = stats, knowledge_at
         try:
@@ -119,20 +126,30 @@ class _Job:
             if warning not in self._warned:
                 self._warned.add(warning)
                 LOG.warning("worker %s: %s", self._name, warning)
-        application = WorkerApplication(
-            self._plan,
+        accepted = enter(
+            self._topology,
             self._kafka,
-            self._worker,
-            self._instance,
-            self._stats,
-            self._knowledge_at,
+            self._plan.partitions(admin_client(self._kafka)),
+            accept_reset=self._accept_reset,
         )
-        LOG.info("worker %s runs as instance %s", self._name, self._instance.name)
-        try:
-            with _stopping(application, stop):
-                application.run()
-        finally:
-            self._stats.stop()
+        with Follower(self._kafka, self._name) as follower:
+            self._stats.paused = lambda: follower.said
+            application = WorkerApplication(
+                self._plan,
+                self._kafka,
+                self._worker,
+                self._instance,
+                self._stats,
+                self._knowledge_at,
+                accepted=accepted,
+                paused=lambda: follower.paused,
+            )
+            LOG.info("worker %s runs as instance %s", self._name, self._instance.name)
+            try:
+                with _stopping(application, stop):
+                    application.run()
+            finally:
+                self._stats.stop()
 
 
 @contextmanager

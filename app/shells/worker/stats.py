@@ -67,6 +67,8 @@ class WorkerStats:
         #: every few seconds.
         self.restoring: Callable[[], bool] = lambda: False
         self.restore_remaining = 0
+        #: Who paused the topology and when; empty where nobody did.
+        self.paused: Callable[[], str] = lambda: ""
         self._running = False
         self._pending: list[int] = []
         self.pend = self._pending.append

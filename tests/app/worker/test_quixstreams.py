@@ -16,6 +16,7 @@ from quixstreams.models.topics import TopicManager
 from quixstreams.processing import ProcessingContext
 from quixstreams.state.manager import StateStoreManager
 from quixstreams.state.recovery import RecoveryManager, RecoveryPartition
+from quixstreams.state.rocksdb import RocksDBStorePartition
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,9 @@ from quixstreams.state.recovery import RecoveryManager, RecoveryPartition
         (Application, "_process_message"),
         (BaseConsumer, "_broker_available"),
         (Checkpoint, "expired"),
+        (StateStoreManager, "get_store"),
+        (RocksDBStorePartition, "iter_items"),
+        (BaseConsumer, "assignment"),
         (Checkpoint, "get_store_transaction"),
         (InternalConsumer, "_poll_unbuffered"),
         (ProcessingContext, "commit_checkpoint"),

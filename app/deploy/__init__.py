@@ -1,0 +1,1 @@
+"""What runs of each topology, written down on a topic: verdicts before a start, pause, reset."""
