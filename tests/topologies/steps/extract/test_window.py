@@ -249,7 +249,7 @@ windows = st.sampled_from(
 
 @settings(max_examples=120, deadline=None)
 @given(windows, scripts, st.sets(st.integers(0, 60), max_size=12))
-def test_the_split_into_records_changes_nothing(
+def test_the_split_into_records_changes_no_bit(
     step: Window, script: list[Sample | float], cuts: set[int]
 ) -> None:
     end: list[Sample | float] = [100.0, 1e5]
@@ -258,7 +258,7 @@ def test_the_split_into_records_changes_nothing(
     single = play(Feed(step), [*script, *end], range(80), received=FAR)
     for other in (split, single):
         assert other.counts == whole.counts
-        _same(whole.rows(), other.rows())
+        assert repr(other.rows()) == repr(whole.rows())
     if script and any(isinstance(item, tuple) for item in script):
         _same(whole.rows(), _naive(step, [*script, *end]))
 
