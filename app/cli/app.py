@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import config, demo, describe, docs, processes, redrive, simulate, stack, status, watch
+from app.cli import (
+    check,
+    config,
+    control,
+    demo,
+    describe,
+    docs,
+    new,
+    processes,
+    redrive,
+    simulate,
+    stack,
+    status,
+    watch,
+)
 from app.cli.options import Common
 
 _HELP = """Stream processing of plant and laboratory telemetry.
@@ -23,6 +37,7 @@ anomalies and alarms, and sinks carry those to MongoDB.
   plantstream sink glass                 results to MongoDB
   plantstream watch glass                results on the screen as they come
   plantstream status                     what runs, how far behind, what was stored
+  plantstream check glass                what becomes of its state if this version is started
   plantstream redrive glass              dead letters: list, mend, send through again
 
 Exit codes: 0 done, 1 failed, 2 bad input or configuration.
@@ -93,7 +108,10 @@ for _module in (
     watch,
     status,
     redrive,
+    check,
+    control,
     describe,
+    new,
     config,
     docs,
 ):
