@@ -178,16 +178,16 @@ class InputStage(CompiledStage):
         return self._decoder[1]
 
     def _enter(self, record: Record, asset: str, decode: BoundDecoder, time: KeyTime) -> Flow:
-        skew = self.topology.max_future_skew
+        skew, horizon = self.topology.max_future_skew, self.topology.backfill_horizon
         beat = None
         if headers.schema_of(record.headers).id == headers.HEARTBEAT.id:
             headers.expect(record.headers, headers.HEARTBEAT)
             beat = heartbeat.decode(record.value)
             if beat.asset != asset:
                 raise MalformedRecord(f"heartbeat of {beat.asset!r} under the key {asset!r}")
-            after, block = time.beat(beat, skew), blocks.empty(asset, beat.received)
+            after, block = time.beat(beat, skew, horizon), blocks.empty(asset, beat.received)
         else:
-            block, after = enter(decode(record, asset), time, skew)
+            block, after = enter(decode(record, asset), time, skew, horizon)
         flow = Flow(
             topology=self.topology.name,
             asset=asset,

@@ -1,8 +1,12 @@
 """What a key knows of time, and how samples enter it.
 
 The time of a key is the newest event time it has seen, or been told by a heartbeat. It only moves
-forward, and no sample from the future moves it. Lateness is judged sample by sample in arrival
-order, so it does not depend on how samples were split into records.
+forward, and no sample from the future moves it. Data of an outage that the source kept and sends
+afterwards is not late: until its connector says that all has come, time stays a horizon behind,
+and so it does while a source is gone; in the end its windows close without it.
+
+Lateness is judged sample by sample in arrival order, so it does not depend on how samples were
+split into records.
 """
 
 from __future__ import annotations
@@ -58,41 +62,48 @@ class KeyTime:
             )
         )
 
-    def beat(self, heartbeat: Heartbeat, skew: int) -> KeyTime:
-        """After a heartbeat. ``alive`` moves time on by as long as the source has been silent.
+    def beat(self, heartbeat: Heartbeat, skew: int, horizon: int) -> KeyTime:
+        """After a heartbeat: time moves on by as long as the source has been silent.
 
         The silence is added to the newest data's own event time, because only the data says what
-        time it is at the source (a replayed recording is years back).
+        time it is at the source (a replayed recording is years back). While the way to the source
+        is broken or it sends what it kept, time stays ``horizon`` ns behind that.
         """
-        since = self.since if heartbeat.state == self.state else heartbeat.received
+        state = heartbeat.state
+        since = self.since if state == self.state else heartbeat.received
         now = self.now
-        if (
-            heartbeat.state is State.ALIVE
-            and heartbeat.elapsed is not None
-            and self.data != NEVER
-            and heartbeat.elapsed >= 0
-        ):
-            limit = max(self.data, heartbeat.received + skew)
-            now = max(now, min(self.data + heartbeat.elapsed, limit, MAX_NS))
-        return replace(self, now=now, since=since, state=heartbeat.state)
+        if self.data != NEVER:
+            silence = heartbeat.elapsed
+            if silence is None and state is not State.ALIVE:
+                silence = heartbeat.received - self.heard  # the watchdog's, which heard nothing
+            reached = self.data
+            if silence is not None and silence > 0:
+                limit = max(self.data, heartbeat.received + skew)
+                reached = min(self.data + silence, limit, MAX_NS)
+            now = max(now, _behind(reached, 0 if state is State.ALIVE else horizon))
+        return replace(self, now=now, since=since, state=state)
 
 
-def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
+def enter(block: Block, time: KeyTime, skew: int, horizon: int) -> tuple[Block, KeyTime]:
     """A decoded block, in arrival order, as stages work on it; and the key's time after it.
 
     Samples are grouped by tag, in arrival order within each; ``clock`` is the key's time just
     before each sample, ``arrival`` its place in arrival order. A sample more than ``skew`` ns
-    ahead of its receive time moves nothing (``validate`` flags it).
+    ahead of its receive time moves nothing (``validate`` flags it). While the source sends what it
+    kept during an outage, time stays ``horizon`` ns behind its newest sample, so that samples of
+    the outage and new ones may come mixed.
     """
     if len(block) == 0:
         return block, replace(time, heard=max(time.heard, block.received))
     layout = layout_of(block.tag)
     order = layout.arrival
-    clock, newest = _clock(block.t, order, time.now, min(block.received + skew, MAX_NS))
+    behind = horizon if time.state is State.BACKFILLING else 0
+    latest = min(block.received + skew, MAX_NS)
+    clock, newest = _clock(block.t, order, time.now, latest, behind)
     block = _grouped(block, layout, clock)
     newest = int(newest)
     moved = KeyTime(
-        max(time.now, newest),
+        max(time.now, _behind(newest, behind)),
         max(time.data, newest),
         max(time.heard, block.received),
         time.since,
@@ -102,18 +113,23 @@ def enter(block: Block, time: KeyTime, skew: int) -> tuple[Block, KeyTime]:
 
 
 @kernel
+def _behind(t: int, distance: int) -> int:
+    """``t`` less a distance; NEVER where there is no such time."""
+    return t - distance if t > NEVER + distance else NEVER
+
+
+@kernel
 def _clock(
-    t: NDArray[np.int64], order: NDArray[np.int32], now: int, horizon: int
+    t: NDArray[np.int64], order: NDArray[np.int32], now: int, skew: int, behind: int
 ) -> tuple[NDArray[np.int64], Any]:
-    """The key's time before each sample, put in ``order``; the newest time up to ``horizon``."""
+    """The key's time before each sample, put in ``order``; and the newest time up to ``skew``."""
     arriving = np.empty(t.size, np.int64)
-    newest = np.int64(NEVER)
-    latest = np.int64(now)
+    newest, latest = NEVER, now
     for i in range(t.size):
         arriving[i] = latest
-        if t[i] <= horizon:
+        if t[i] <= skew:
             newest = max(newest, t[i])
-            latest = max(latest, t[i])
+            latest = max(latest, _behind(t[i], behind))
     clock = np.empty(t.size, np.int64)
     for i in range(t.size):
         clock[i] = arriving[order[i]]

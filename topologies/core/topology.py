@@ -84,6 +84,12 @@ class Topology(BaseModel):
     max_future_skew: Duration = Field(
         300_000_000_000, gt=0, description="Samples further ahead than this never move time"
     )
+    backfill_horizon: Duration = Field(
+        3_600_000_000_000,
+        ge=0,
+        description="Windows of a source that is gone, or sends what it kept meanwhile, wait this"
+        " long for their data",
+    )
     max_record_bytes: int = Field(
         900_000, ge=4096, le=900_000, description="A larger output record is a dead letter"
     )

@@ -24,6 +24,8 @@ from topologies.core.time import KeyTime, enter
 
 T0 = 1_700_000_000 * NS_PER_S
 SKEW = 300 * NS_PER_S
+#: As a topology's default.
+HORIZON = 3600 * 10**9
 
 #: Tag, event time, value, and the quality flag where it is not GOOD.
 Sample = tuple[str, int, float] | tuple[str, int, float, int]
@@ -61,7 +63,7 @@ class Feed:
             np.array([sample[3] if len(sample) > 3 else 1 for sample in samples], np.uint8),
             received=max(sample[1] for sample in samples) if received is None else received,
         )
-        block, after = enter(block, self.time, SKEW)
+        block, after = enter(block, self.time, SKEW, HORIZON)
         return self._run(block, after, None)
 
     def beat(
@@ -76,7 +78,7 @@ class Feed:
         if received is None:
             received = max(self.time.heard, 0) + (silence or 0)
         beat = Heartbeat(self.asset, state, received, received, silence)
-        return self._run(empty(self.asset, received), self.time.beat(beat, SKEW), beat)
+        return self._run(empty(self.asset, received), self.time.beat(beat, SKEW, HORIZON), beat)
 
     def _run(self, block: Block, after: KeyTime, beat: Heartbeat | None) -> Flow:
         for array in (block.tag, block.t, block.v, block.q, block.clock, block.arrival):

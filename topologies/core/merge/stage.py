@@ -197,7 +197,7 @@ class MergingStage(CompiledStage):
         return emissions
 
     def _flow(self, unit: Unit, key: str, partial: int, time: KeyTime) -> Flow:
-        block, after = enter(unit.block, time, MAX_NS - max(unit.received, 0))
+        block, after = enter(unit.block, time, MAX_NS - max(unit.received, 0), 0)
         beat = None
         if not len(block) and not unit.features:
             beat = Heartbeat(key, Alive.ALIVE, unit.now, unit.received, None)
