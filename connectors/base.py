@@ -142,7 +142,7 @@ class Connector(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def assets(self) -> frozenset[str]:
-        """The assets known so far: the configured ones, and those that were heard."""
+        """The assets that its parameters name; a source may bring up others by itself."""
 
     @classmethod
     @abc.abstractmethod

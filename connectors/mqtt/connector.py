@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from connectors.base import Connector, Environment, Message, now
 from connectors.mqtt.acks import AckWindow, Receipt
 from connectors.mqtt.parameters import MqttParameters, Subscription
-from connectors.mqtt.patterns import compile_pattern
+from connectors.mqtt.patterns import compile_pattern, fixed_asset
 from connectors.mqtt.times import event_time
 from models.errors import SourceRefused, SourceUnavailable
 from models.records.headers import RAW_MQTT, Schema
@@ -40,6 +40,9 @@ _REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8F, 0x9
 _NS = 1_000_000_000
 #: Most messages that one read returns: the loop's other tasks want their turn.
 _READ = 2000
+#: Topics whose asset is remembered, and the longest of them: 64 MB at the worst.
+_TOPICS = 50_000
+_LONGEST_TOPIC = 300
 #: How long a broker is given to take our farewell, seconds.
 _FAREWELL_S = 0.5
 
@@ -240,11 +243,9 @@ class MqttConnector(Connector[MqttParameters]):
         super().__init__(parameters, environment)
         self._line: _Line | None = None
         self._arrived = asyncio.Event()
-        self._assets: set[str] = {
-            subscription.asset
-            for subscription in parameters.subscriptions
-            if "{" not in subscription.asset
-        }
+        #: Those that are not taken from topics.
+        fixed = (fixed_asset(subscription.asset) for subscription in parameters.subscriptions)
+        self._named = frozenset(asset for asset in fixed if asset is not None)
         self._routes = [_route(subscription) for subscription in parameters.subscriptions]
         #: Topics seen, with their asset and route; bounded.
         self._known: dict[str, tuple[str, _Route] | None] = {}
@@ -324,11 +325,11 @@ class MqttConnector(Connector[MqttParameters]):
             asset = route.asset_of(topic)
             if asset:
                 found = (asset, route)
-                self._assets.add(asset)
                 break
-        if len(self._known) > 100_000:
-            self._known.clear()
-        self._known[topic] = found
+        if len(topic) <= _LONGEST_TOPIC:
+            if len(self._known) >= _TOPICS:
+                self._known.clear()
+            self._known[topic] = found
         return found
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
@@ -349,7 +350,7 @@ class MqttConnector(Connector[MqttParameters]):
             log.debug("closing: %s", error)
 
     def assets(self) -> frozenset[str]:
-        return frozenset(self._assets)
+        return self._named
 
     @classmethod
     def pack(cls, messages: Sequence[Message]) -> bytes:

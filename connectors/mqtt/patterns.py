@@ -54,6 +54,12 @@ def check_asset(asset: str, filter_: str) -> str:
     return asset
 
 
+def fixed_asset(asset: str) -> str | None:
+    """The asset of a pattern that names no wildcard; None where it does."""
+    parts = list(string.Formatter().parse(asset))
+    return None if any(name is not None for _, name, _, _ in parts) else _fill(asset, {})
+
+
 def compile_pattern(filter_: str, asset: str) -> Callable[[str], str | None]:
     """A function from topic to asset; None where the topic does not match the filter."""
     levels = _SHARE.sub("", filter_).split("/")

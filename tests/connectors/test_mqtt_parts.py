@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
+from connectors.base import Environment
+from connectors.mqtt import MqttConnector
 from connectors.mqtt.acks import AckWindow, Receipt
 from connectors.mqtt.parameters import MqttParameters
 from connectors.mqtt.patterns import check_asset, check_filter, compile_pattern
@@ -120,3 +122,17 @@ def test_event_time(payload: bytes, path: str, format_: str, expected: int | Non
 @given(st.binary(max_size=60), st.sampled_from(["unix_s", "unix_ms", "unix_ns", "iso8601"]))
 def test_event_time_is_never_an_error(payload: bytes, format_: str) -> None:
     event_time(payload, ("a", "0"), format_)
+
+
+def test_topics_that_never_come_again_fill_no_memory() -> None:
+    subscriptions = [{"filter": "#", "asset": "{topic}"}, {"filter": "a", "asset": "{{meter}}"}]
+    parameters = MqttParameters.model_validate({"subscriptions": subscriptions})
+    made = MqttConnector(parameters, Environment("loggers", "loggers"))
+    for number in range(60_000):
+        found = made._route_of(f"topic/{number}")
+        assert found is not None
+    assert len(made._known) <= 50_000
+    long = "x" * 60_000
+    assert made._route_of(long) is not None
+    assert long not in made._known
+    assert made.assets() == {"{meter}"}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from models.records.heartbeat import Heartbeat, State
 from models.time import NS_PER_S
 
+#: A longer name is no asset's (the catalogue takes none), but somebody's who fills our memory.
+LONGEST_NAME = 512
 #: An alive heartbeat is at most this far ahead of receive time, or of the asset's own last time.
 _AHEAD = 300 * NS_PER_S
 
@@ -22,19 +24,27 @@ class _Asset:
 
 
 class Heartbeats:
-    """The assets of one connector. Times are ns since 1970."""
+    """The assets of one connector. Times are ns since 1970.
 
-    def __init__(self, interval: int) -> None:
+    What is expected by configuration is always known. What is only heard (names come from the
+    source: topics, for example) is known up to ``limit`` assets in all.
+    """
+
+    def __init__(self, interval: int, limit: int = 10_000) -> None:
         self._interval = interval
+        self._limit = limit
         self._assets: dict[str, _Asset] = {}
 
-    def heard(self, asset: str, t: int, received: int) -> None:
-        """A message of an asset was read."""
+    def heard(self, asset: str, t: int, received: int) -> bool:
+        """A message of an asset was read. False: it is one too many, and gets no heartbeats."""
         known = self._assets.get(asset)
-        if known is None:
-            self._assets[asset] = _Asset(t, received, received)
-        else:
+        if known is not None:
             known.t, known.received, known.told = t, received, received
+            return True
+        if len(self._assets) >= self._limit or len(asset) > LONGEST_NAME:
+            return False
+        self._assets[asset] = _Asset(t, received, received)
+        return True
 
     def expect(self, assets: Iterable[str], now: int) -> None:
         """Assets that should be heard: the first heartbeat comes after an interval."""

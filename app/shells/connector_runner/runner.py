@@ -61,7 +61,7 @@ class ConnectorRunner:
         self._topic = kafka.topics.raw(connector.kind)
         self._status_topic = kafka.topics.connectors
         self._interval: int = connector.parameters.heartbeat
-        self._heartbeats = Heartbeats(self._interval)
+        self._heartbeats = Heartbeats(self._interval, settings.max_assets)
         parameters = connector.parameters
         self._gather_delay: int = parameters.gather
         self._gatherer = Gatherer(
@@ -180,13 +180,24 @@ class ConnectorRunner:
         now = time.monotonic_ns()
         heard, add = self._heartbeats.heard, self._gatherer.add
         for message in messages:
-            heard(message.asset, message.t, message.received)
+            if not heard(message.asset, message.t, message.received):
+                self._too_many(message.asset)
             done = add(message, now)
             if done:
                 self._put_batches(done)
         self.stats.last_received = messages[-1].received
         self._last_add = now
         self._gathering.set()
+
+    def _too_many(self, asset: str) -> None:
+        errors = self._connector.counters.errors
+        if "asset-beyond-limit" not in errors:
+            LOG.warning(
+                "%s: asset %.100r is beyond connector.max_assets (%d): what comes of it lands, but"
+                " nobody will be told when it falls silent; such messages are counted",
+                self.name, asset, self._settings.max_assets,
+            )  # fmt: skip
+        self._connector.counters.error("asset-beyond-limit")
 
     async def _gather_for_ever(self) -> None:
         while True:

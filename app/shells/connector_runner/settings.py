@@ -52,6 +52,13 @@ class RunnerSettings(BaseModel):
         ge=0,
         description="A connection that held for this long starts the waits anew",
     )
+    max_assets: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Assets that a source may bring up by itself, such as by MQTT topics, and get"
+        " heartbeats; the data of further ones lands all the same, and is counted",
+    )
     drain: Duration = Field(
         default=10 * NS_PER_S,
         ge=0,

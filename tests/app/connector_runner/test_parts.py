@@ -128,6 +128,20 @@ class TestHeartbeats:
         [beat] = beats.due(200 * S, lambda _: True)
         assert beat.t == 10_000 * S
 
+    def test_names_from_outside_are_bounded_and_declared_ones_are_not(self) -> None:
+        beats = Heartbeats(5 * S, limit=2)
+        assert [beats.heard(name, 0, 0) for name in ("a", "b", "c", "a")] == [
+            True, True, False, True,
+        ]  # fmt: skip
+        beats.expect({"pump"}, 0)
+        assert beats.heard("pump", 0, 0)
+        assert {beat.asset for beat in beats.due(5 * S, lambda _: True)} == {"a", "b", "pump"}
+
+    def test_a_name_that_only_fills_memory_is_none(self) -> None:
+        beats = Heartbeats(5 * S)
+        assert beats.heard("x" * 512, 0, 0)
+        assert not beats.heard("x" * 513, 0, 0)
+
     def test_clock_set_back_silences_nobody(self) -> None:
         beats = Heartbeats(5 * S)
         beats.heard("pump", 1000 * S, 1000 * S)

@@ -1,0 +1,93 @@
+"""Connectors keep their bounds, whatever a source sends: nothing grows, nothing falls silent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from app.embedded import EmbeddedStack
+from app.kafka import KafkaSettings
+from app.shells.connector_runner import RunnerSettings
+from models.records import heartbeat, raw
+from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, beats, data, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
+
+
+@pytest.fixture
+def kafka(stack: EmbeddedStack, topic_prefix: str) -> KafkaSettings:
+    assert stack.endpoints.kafka_bootstrap
+    return KafkaSettings(bootstrap=stack.endpoints.kafka_bootstrap, prefix=topic_prefix)
+
+
+class Loggers:
+    """A connector's parameters for topics of a test's own, and who publishes on them."""
+
+    def __init__(self, stack: EmbeddedStack, site: str) -> None:
+        self._site = site
+        host, port = stack.endpoints.mqtt_host or "", stack.endpoints.mqtt_port or 0
+        self.parameters: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "heartbeat": "500ms",
+            "subscriptions": [{"filter": f"{site}/+/data", "asset": "logger/{1}"}],
+        }
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"loggers-{site}")
+        self._client.connect(host, port)
+        self._client.loop_start()
+
+    def say(self, logger: str, payload: bytes) -> None:
+        info = self._client.publish(f"{self._site}/{logger}/data", payload, qos=1)
+        info.wait_for_publish(30)
+        assert info.is_published()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def loggers(stack: EmbeddedStack, topic_prefix: str) -> Iterator[Loggers]:
+    made = Loggers(stack, topic_prefix.strip("."))
+    yield made
+    made.close()
+
+
+def payloads(records: list[LandedRecord]) -> dict[str, list[bytes]]:
+    found: dict[str, list[bytes]] = {}
+    for record in data(records):
+        messages = raw.decode_mqtt(record.value)
+        found.setdefault(record.key, []).extend(message.payload for message in messages)
+    return found
+
+
+def test_assets_beyond_the_limit_land_without_heartbeats(
+    kafka: KafkaSettings, loggers: Loggers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "plantstream.connector")
+    settings = RunnerSettings(max_assets=3)
+    with (
+        LandedTopic(kafka, kafka.topics.raw("mqtt")) as topic,
+        RunningConnector(
+            "loggers", "mqtt", loggers.parameters, kafka, settings=settings
+        ) as connector,
+    ):
+        connector.wait_connected()
+        for number in range(6):
+            loggers.say(str(number), b"first")
+            loggers.say(str(number), b"second")
+        expected = {f"logger/{number}": [b"first", b"second"] for number in range(6)}
+        topic.until(lambda records: payloads(records) == expected, "all messages of all loggers")
+        topic.until(lambda records: len(list(beats(records))) >= 6, "heartbeats")
+        known = {heartbeat.decode(each.value).asset for each in beats(topic.records)}
+        assert known == {"logger/0", "logger/1", "logger/2"}
+        until(lambda: connector.stats.assets_known == 3, "counted")
+        assert connector.stats.counters.errors == {"asset-beyond-limit": 6}
+    said = [each.getMessage() for each in caplog.records if "max_assets" in each.getMessage()]
+    assert len(said) == 1
+    assert "'logger/3'" in said[0]
