@@ -41,6 +41,8 @@ def export(stats: ConnectorStats, values: Values) -> None:
             values.set(metrics.LOST, count, *who, reason)
     for reason, count in list(counters.errors.items()):
         values.set(metrics.CONNECTOR_ERRORS, count, *who, reason)
+    for where, count in list(stats.errors.items()):
+        values.set(metrics.ERRORS, count, *where)
     for state, count in list(stats.heartbeats.items()):
         values.set(metrics.HEARTBEATS, count, *who, state)
     for metric, seconds in (
@@ -55,6 +57,8 @@ def export_watchdog(stats: WatchdogStats, values: Values) -> None:
     values.set(metrics.ASSETS, stats.alive, "watchdog", "watchdog", "connectors-alive")
     values.set(metrics.ASSETS, stats.dead, "watchdog", "watchdog", "connectors-dead")
     values.set(metrics.HEARTBEATS, stats.heartbeats, "watchdog", "watchdog", "disconnected")
+    for where, count in list(stats.errors.items()):
+        values.set(metrics.ERRORS, count, *where)
     if stats.malformed:
         values.set(
             metrics.CONNECTOR_ERRORS, stats.malformed, "watchdog", "watchdog", "malformed-status"

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -22,6 +21,7 @@ from app.kafka import KafkaSettings, describe, producer_options
 from app.shells.connector_runner.backoff import Backoff
 from app.shells.connector_runner.outbox import Outbox
 from app.shells.connector_runner.records import Record
+from app.shells.connector_runner.sayings import Sayings
 from app.shells.connector_runner.stats import ConnectorStats
 
 LOG = logging.getLogger("plantstream.connector")
@@ -52,7 +52,11 @@ class Landing:
         self._report_scheduled = False
         self._failed = asyncio.Event()
         self._backoff = Backoff(0.2, 10.0)
-        self._status_waiting = False
+        self._sayings = Sayings(
+            settings.topics.connectors, stats, self._produce, self._later, self._kafka_takes
+        )
+        #: Says something of this connector: key, value, headers. See `Sayings.say`.
+        self.say = self._sayings.say
         self._client = _Client(settings, self._kafka_said)
 
     async def run(self) -> None:
@@ -96,6 +100,7 @@ class Landing:
                 on_delivery=functools.partial(self._delivered, record),
             )
         except BufferError:
+            self._stats.error("kafka", "queue-full")
             self._failed.set()  # begins again with what fits, after a pause
             return False
         except KafkaException as error:
@@ -138,6 +143,7 @@ class Landing:
             return  # ours: the producer is being replaced
         reason = _HOPELESS.get(error.code())
         if reason is None:
+            self._stats.error("kafka", error.name())
             self._kafka_is(describe(error))
             self._failed.set()
             return
@@ -152,6 +158,7 @@ class Landing:
     def _kafka_said(self, error: KafkaError) -> None:
         """In a thread of librdkafka's: something is wrong with a broker, not with a record."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+            self._later(self._stats.error, "kafka", error.name())
             self._later(self._kafka_is, describe(error))
 
     def _kafka_is(self, reason: str) -> None:
@@ -172,9 +179,9 @@ class Landing:
         self._drain_landed()
         await asyncio.sleep(self._backoff.next())
         self._failed.clear()
-        self._status_waiting = False
         self._outbox.rewind()
         self._client = _Client(self._settings, self._kafka_said)
+        self._sayings.begin_anew()
 
     def _drain_landed(self) -> None:
         """What the old producer had landed, without what it was made to give up."""
@@ -183,25 +190,19 @@ class Landing:
         self._reports.extend(reports)
         self._drain()
 
-    def publish_status(self, topic: str, key: str, value: bytes, headers: list[Any]) -> None:
-        """Say something on another topic, unless the last saying still waits for Kafka."""
-        if self._status_waiting:
-            return
+    def _produce(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+        on_delivery: Callable[[KafkaError | None, object], None],
+    ) -> None:
+        self._client.producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
 
-        def done(error: KafkaError | None, message: object) -> None:
-            self._status_waiting = False
-            if error is None:
-                self._later(self._kafka_takes)
-
-        # Before it is handed over: the polling thread may hear of it before `produce` returns.
-        self._status_waiting = True
-        try:
-            self._client.producer.produce(
-                topic, value, key.encode(), headers=headers, on_delivery=done
-            )
-        except (BufferError, KafkaException) as error:
-            self._status_waiting = False
-            LOG.debug("%s: status not published: %s", self._stats.name, error)
+    def finish_sayings(self) -> None:
+        """What is said from now on are last words; see `Sayings.finish`."""
+        self._sayings.finish()
 
     async def close(self, timeout_s: float) -> None:
         """Give what was handed over a last chance."""

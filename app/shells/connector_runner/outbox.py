@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from app.shells.connector_runner.records import Record
@@ -37,6 +37,9 @@ class Outbox(Protocol):
 
     def landed(self, record: Record) -> None:
         """Kafka has a record that was taken (or never will, which was counted)."""
+
+    def left(self) -> Iterable[Record]:
+        """All that has not landed."""
 
     def rewind(self) -> None:
         """All that was taken and did not land is to be taken again, in order."""
@@ -106,6 +109,9 @@ class MemoryOutbox:
         if not self._waiting and not self._taken:
             self._empty.set()
         self._on_safe(record)
+
+    def left(self) -> Iterable[Record]:
+        return [*self._taken.values(), *self._waiting]
 
     def rewind(self) -> None:
         again = sorted(self._taken.values(), key=lambda record: record.number)

@@ -59,7 +59,6 @@ class ConnectorRunner:
         self._kafka = kafka
         self._settings = settings = settings or RunnerSettings()
         self._topic = kafka.topics.raw(connector.kind)
-        self._status_topic = kafka.topics.connectors
         self._interval: int = connector.parameters.heartbeat
         self._heartbeats = Heartbeats(self._interval, settings.max_assets)
         parameters = connector.parameters
@@ -132,6 +131,7 @@ class ConnectorRunner:
                 # a bug in a connector must not end the process: the next connection may do
                 LOG.exception("%s: unexpected", self.name)
                 self._connector.counters.error("unexpected")
+                self.stats.error("connector", type(error).__name__)
                 self._disconnected("disconnected", f"unexpected: {error!r}")
             await self._connector.close()
             if opened and time.monotonic_ns() - opened > settings.steady:
@@ -167,6 +167,7 @@ class ConnectorRunner:
             LOG.warning("%s: %s: %s", self.name, state, reason)
         was = self.stats.state
         self.stats.state, self.stats.reason = state, reason
+        self.stats.error("source", "unavailable" if state == "disconnected" else state)
         if was in ("connected", "starting"):
             self._put_batches(self._gatherer.flush())
             self._put_heartbeats(self._heartbeats.disconnected(time.time_ns()))
@@ -224,6 +225,7 @@ class ConnectorRunner:
                 records = self._maker.data(batch, now)
             except (TypeError, ValueError, OverflowError) as error:
                 LOG.exception("%s: %d messages cannot be packed", self.name, len(batch))
+                self.stats.error("connector", "unpackable")
                 self.stats.lose(f"unpackable-{type(error).__name__}", len(batch))
                 continue
             for record in records:
@@ -278,6 +280,7 @@ class ConnectorRunner:
             # the source sends it again: a repeat, no loss
             LOG.exception("%s: acknowledging failed", self.name)
             self._connector.counters.error("acknowledge")
+            self.stats.error("source", "acknowledge")
 
     def _buffered(self) -> None:
         self.stats.buffered_records = self._outbox.records
@@ -303,7 +306,7 @@ class ConnectorRunner:
             reason=self.stats.why_not_ready,
             problems=self.stats.problems,
         )
-        self._landing.publish_status(self._status_topic, self.name, encode(status), HEADERS)
+        self._landing.say(self.name, encode(status), HEADERS)
 
     async def _wind_down(self) -> None:
         """Land what was read and that nobody reads any more, and let the source know."""
@@ -315,17 +318,24 @@ class ConnectorRunner:
             async with asyncio.timeout(self._settings.drain / NS_PER_S):
                 await self._outbox.wait_empty()
         except TimeoutError:
-            waiting = self._outbox.records
-            LOG.error(
-                "%s: stopped before Kafka took %d records; what the source keeps comes again",
-                self.name,
-                waiting,
-            )
-            self.stats.lose("stopped", waiting)
+            self._given_up()
         while self._acknowledging:
             await self._acknowledge(self._acknowledging.popleft())
+        self._landing.finish_sayings()
         self._publish_status()
         await self._landing.close(2.0)
+
+    def _given_up(self) -> None:
+        """Account for what Kafka did not take in time: heartbeats are no loss."""
+        messages = [message for record in self._outbox.left() for message in record.messages]
+        lost = sum(message.receipt is None for message in messages)
+        LOG.error(
+            "%s: stopped before Kafka took %d records: %d messages are lost, %d the source keeps,"
+            " and sends again",
+            self.name, self._outbox.records, lost, len(messages) - lost,
+        )  # fmt: skip
+        if lost:
+            self.stats.lose("stopped", lost)
 
 
 def _never(asset: str) -> bool:

@@ -15,6 +15,8 @@ class ConnectorStats:
         self.counters = Counters()
         #: What was lost after it was read, messages by reason: only what Kafka can never take.
         self.lost: dict[str, int] = {}
+        #: What went wrong, by where (source, kafka, status, connector) and reason.
+        self.errors: dict[tuple[str, str], int] = {}
         self.landed_records = 0
         self.landed_messages = 0
         self.landed_bytes = 0
@@ -68,6 +70,10 @@ class ConnectorStats:
     def lose(self, reason: str, messages: int) -> None:
         """Count messages that were read and can never land."""
         self.lost[reason] = self.lost.get(reason, 0) + messages
+
+    def error(self, where: str, reason: str) -> None:
+        """Count something that went wrong; the reason in a word."""
+        self.errors[where, reason] = self.errors.get((where, reason), 0) + 1
 
     def beat(self, state: str) -> None:
         """Count a heartbeat."""

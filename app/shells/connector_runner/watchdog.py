@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from app.kafka import KafkaSettings, admin_client, consumer_options, producer_options
+from app.kafka import KafkaSettings, admin_client, consumer_options, error_name, producer_options
 from app.kafka.topics import connectors_topic, ensure_topics
 from app.shells.connector_runner.records import RecordMaker, session_id
 from app.shells.connector_runner.status import HEADERS, ConnectorStatus, decode, encode
@@ -48,8 +48,14 @@ class WatchdogStats:
     malformed: int = 0
     alive: int = 0
     dead: int = 0
+    #: What went wrong, by where and reason.
+    errors: dict[tuple[str, str], int] = field(default_factory=dict)
     #: Why it cannot watch; empty while it can.
     reason: str = ""
+
+    def error(self, where: str, reason: str) -> None:
+        """Count something that went wrong; the reason in a word."""
+        self.errors[where, reason] = self.errors.get((where, reason), 0) + 1
 
 
 @dataclass
@@ -102,6 +108,7 @@ class Watchdog:
             try:
                 self._watch(stop)
             except (KafkaException, TransportError) as error:
+                self.stats.error("kafka", error_name(error))
                 if not self.stats.reason:
                     LOG.warning("cannot watch: %s", error)
                 self.stats.reason = str(error)
