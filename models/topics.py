@@ -9,7 +9,7 @@ from dataclasses import dataclass
 LEGAL = re.compile(r"^[a-zA-Z0-9._-]{1,249}$")
 
 #: The outputs a topology may have, in the order in which they are shown.
-OUTPUT_KINDS = ("readings", "features", "anomalies", "alarms")
+OUTPUT_KINDS = ("readings", "features", "late", "anomalies", "alarms")
 
 
 def collection(topology: str, output: str) -> str:

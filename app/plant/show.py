@@ -13,7 +13,7 @@ from app.settings import Settings
 from models import quality
 from models.catalogue import Knowledge
 from models.errors import RecordError
-from models.records import block, features
+from models.records import block, features, late
 from models.records.events import Alarm, Anomaly, decode
 from models.time import format_duration, iso
 
@@ -88,6 +88,18 @@ def _features(value: bytes | None, _: Knowledge) -> list[str]:
     return shown
 
 
+def _late(value: bytes | None, _: Knowledge) -> list[str]:
+    rows = late.decode(value)
+    return [
+        f"{iso(t):<30} {rows.asset:<{_ASSET}} {rows.tags[tag]:<{_TAG}} {_number(v):<12}"
+        f" missed {rows.window} {iso(start)} .. {iso(end)}"
+        for tag, t, v, start, end in zip(
+            *(column.tolist() for column in (rows.tag, rows.t, rows.v, rows.start, rows.end)),
+            strict=True,
+        )
+    ]
+
+
 def _anomalies(value: bytes | None, _: Knowledge) -> list[str]:
     return [anomaly_line(decode(Anomaly, value))]
 
@@ -121,6 +133,7 @@ def _number(value: object) -> str:
 _LINES: dict[str, Callable[[bytes | None, Knowledge], list[str]]] = {
     "readings": _readings,
     "features": _features,
+    "late": _late,
     "anomalies": _anomalies,
     "alarms": _alarms,
 }

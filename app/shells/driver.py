@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from models.catalogue import Knowledge
-from models.records import between, deadletter, events, features, headers, heartbeat
+from models.records import between, deadletter, events, features, headers, heartbeat, late
 from models.records import block as blocks
 from models.records.between import Between
 from models.records.block import Block
 from models.records.features import Features
 from models.records.headers import Schema
 from models.records.heartbeat import Heartbeat, State
+from models.records.late import Late
 from models.records.raw import (
     ModbusPoll,
     MqttMessage,
@@ -282,6 +283,10 @@ class Driver:
     def features(self, output: str = "features") -> list[dict[str, Any]]:
         """Every closed window as a dict: asset, window, tag, start, end, count, bad, statistics."""
         return [row for record in self.feature_records(output) for row in _rows(record)]
+
+    def late(self, output: str = "late") -> list[Late]:
+        """The samples that came too late for windows, a record each."""
+        return [late.decode(emission.value) for emission in self.output(output)]
 
     def anomalies(self, output: str = "anomalies") -> list[events.Anomaly]:
         """Every revision of every anomaly."""

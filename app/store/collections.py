@@ -61,6 +61,7 @@ INDEXES: dict[str, tuple[Index, ...]] = {
             "a tag over a time range, its latest window",
         ),
     ),
+    "late": (Index((("asset", ASCENDING), ("end", DESCENDING)), "an asset over a time range"),),
     "anomalies": (
         Index((("asset", ASCENDING), ("onset", DESCENDING)), "an asset over a time range"),
         Index((("onset", DESCENDING),), "open anomalies", {"state": "open"}),

@@ -8,7 +8,11 @@ number. ``v`` is null where the value is no finite number; ``typed`` then says w
 ("nan", "inf", "-inf"), ``s`` text, ``b`` a truth value, ``j`` other JSON, as its text. ``long`` is
 there where a block spans more than a day, so that a range query need not look for such far ahead.
 
-**features**: one document a row. ``_id`` is ``topology/output/window/asset/tag/start``.
+**features**: one document a row. ``_id`` is ``topology/output/window/asset/tag/start``. One that
+is told of before it closes has ``revision`` and ``final``; the final one has the highest.
+
+**late**: one document an input record and step. ``_id`` is ``topology/output/window/event id``.
+Columns as of readings, with ``from_ns`` and ``to_ns``: the window each sample missed.
 
 **anomalies**, **alarms**: one document an occurrence, the newest revision of it. ``_id`` is
 ``topology/output/id``.
@@ -37,7 +41,7 @@ from numpy.typing import NDArray
 from app.store.settings import Layout
 from models.errors import MalformedRecord, RecordTooLarge
 from models.records import block as blocks
-from models.records import events, features, headers
+from models.records import events, features, headers, late
 from models.records.block import Block
 from models.records.events import Alarm, Anomaly
 from models.records.values import Typed
@@ -226,10 +230,41 @@ def _features(mapper: Mapper, output: OutputSpec, source: Source, now: int) -> l
             "stats": {stat: _number(column[row]) for stat, column in stats.items()},
             "partial": partial,
         }
+        revision = None
+        if rows.revision.size:
+            document["revision"] = revision = int(rows.revision[row])
+            document["final"] = rows.final
         if output.retention is not None:
             document["stored"] = DatetimeMS(now)
-        made.append((document, None, 0, end))
+        made.append((document, revision, 0, end))
     return made
+
+
+def _late(mapper: Mapper, output: OutputSpec, source: Source, now: int) -> list[Made]:
+    headers.expect(source.headers, headers.LATE)
+    rows = late.decode(source.value)
+    oldest, newest = (int(rows.t.min()), int(rows.t.max())) if len(rows) else (None, None)
+    document: dict[str, Any] = {
+        "_id": _path(mapper.topology, output.name, rows.window) + "/" + event_id(source),
+        "topology": mapper.topology,
+        "window": rows.window,
+        "asset": rows.asset,
+        "tags": list(rows.tags),
+    }
+    _put_time(document, "start", oldest)
+    _put_time(document, "end", newest)
+    document |= {
+        "n": len(rows),
+        "tag": _folded(rows.tag),
+        "t": rows.t.tolist(),
+        "v": [_number(value) for value in rows.v.tolist()],
+        "q": _folded(rows.q),
+        "from_ns": rows.start.tolist(),
+        "to_ns": rows.end.tolist(),
+    }
+    if output.retention is not None:
+        document["stored"] = DatetimeMS(now)
+    return [(document, None, len(rows), newest or 0)]
 
 
 def _anomaly(mapper: Mapper, output: OutputSpec, source: Source, now: int) -> list[Made]:
@@ -272,6 +307,7 @@ def _event(
 _KINDS: dict[str, Callable[[Mapper, OutputSpec, Source, int], list[Made]]] = {
     "readings": _readings,
     "features": _features,
+    "late": _late,
     "anomalies": _anomaly,
     "alarms": _alarm,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,18 @@ WHAT = "features"
 #: Columns every features record has beside its statistics.
 COUNTS = ("count", "bad")
 
-#: Bits of ``partial``. Released before all others had been heard, for want of space; while one of
-#: those it is made of was disconnected.
+#: Bits of ``partial``. Closed, or released before all others had been heard, for want of space;
+#: while one of those it is made of was disconnected.
 EARLY, ABSENT = 1, 2
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Rows of closed windows; arrays of shape (n,), ordered by (end, tag)."""
+    """Rows of windows; arrays of shape (n,), ordered by (end, tag)."""
 
     asset: str
     #: Name of the step that made them.
@@ -40,6 +44,10 @@ class Features:
     stats: Mapping[str, NDArray[np.float64]]
     #: Why a row may be incomplete, one bit each; 0: complete.
     partial: NDArray[np.uint8]
+    #: Of windows that are told of before they close: the higher one is the newer; else empty.
+    revision: NDArray[np.int64] = field(default_factory=_none)
+    #: Whether the windows have closed.
+    final: bool = True
 
     def __len__(self) -> int:
         return int(self.tag.size)
@@ -47,17 +55,16 @@ class Features:
 
 def take(rows: Features, index: NDArray[Any] | slice) -> Features:
     """Some of the rows: positions, a mask of shape (n,), or a slice."""
-    return Features(
-        rows.asset,
-        rows.window,
-        rows.tags,
-        rows.tag[index],
-        rows.start[index],
-        rows.end[index],
-        rows.count[index],
-        rows.bad[index],
-        {name: column[index] for name, column in rows.stats.items()},
-        rows.partial[index],
+    return replace(
+        rows,
+        tag=rows.tag[index],
+        start=rows.start[index],
+        end=rows.end[index],
+        count=rows.count[index],
+        bad=rows.bad[index],
+        stats={name: column[index] for name, column in rows.stats.items()},
+        partial=rows.partial[index],
+        revision=rows.revision[index] if rows.revision.size else rows.revision,
     )
 
 
@@ -84,6 +91,9 @@ def encode(features: Features) -> bytes:
     }
     if features.partial.any():
         record["partial"] = features.partial
+    if features.revision.size:
+        record["revision"] = features.revision
+        record["final"] = features.final
     return columns.dumps(record)
 
 
@@ -109,6 +119,9 @@ def read(record: dict[str, Any]) -> Features:
     given = record.get("partial", [0] * size)
     partial = columns.bounded(given, f"{WHAT}: 'partial'", 0, 255, np.uint8)
     columns.same_length(size, WHAT, start=start, end=end, count=count, bad=bad, partial=partial)
+    revision = columns.integers(record.get("revision", []), f"{WHAT}: 'revision'")
+    if revision.size:
+        columns.same_length(size, WHAT, revision=revision)
     return Features(
         columns.field(record, "asset", str, WHAT),
         columns.field(record, "window", str, WHAT),
@@ -120,4 +133,6 @@ def read(record: dict[str, Any]) -> Features:
         bad,
         stats,
         partial,
+        revision,
+        columns.field(record, "final", bool, WHAT) if "final" in record else True,
     )

@@ -76,11 +76,10 @@ def graph(topology: Topology, topics: Topics | None = None) -> Graph:
 def _sources(topology: Topology, output: Output, heads: list[str]) -> list[str]:
     if output.kind == "readings":
         return heads
-    made = {"features": "features", "anomalies": "scores", "alarms": "alarms"}[output.kind]
     return [
         step.name
         for step in topology.steps
-        if step.makes == made and (not output.of or step.name in output.of)
+        if step.feeds(output.kind) and (not output.of or step.name in output.of)
     ]
 
 

@@ -108,8 +108,6 @@ def _feeder(
 def _outputs(
     topology: Topology, merge: Boundary | None, steps: tuple[Step, ...]
 ) -> tuple[Output, ...]:
-    made = {step.name: step.makes for step in steps}
-    kinds = {"features": "features", "anomalies": "scores", "alarms": "alarms"}
     place = READINGS if merge is None else merge.name
     found = []
     for output in topology.outputs:
@@ -117,8 +115,8 @@ def _outputs(
             if (place in output.of) if output.of else merge is None:
                 found.append(output)
         elif any(
-            makes == kinds[output.kind] and (not output.of or name in output.of)
-            for name, makes in made.items()
+            step.feeds(output.kind) and (not output.of or step.name in output.of)
+            for step in steps
         ) or (merge is None and not output.of):
             found.append(output)
     return tuple(found)

@@ -27,6 +27,9 @@ Bound = Callable[[Flow, Memory], None]
 #: What a bound decoder is. It raises MalformedRecord; samples come in arrival order.
 BoundDecoder = Callable[[Record, str], Block]
 
+#: The output kind of each kind of lane.
+_OUTPUTS = {"features": "features", "scores": "anomalies", "alarms": "alarms"}
+
 ErrorPolicy = Literal["dead-letter", "skip", "fail"]
 
 
@@ -128,6 +131,10 @@ class Step(_Declared):
         None where this key's cannot be taken over: it begins empty, and is counted.
         """
         return None
+
+    def feeds(self, kind: str) -> bool:
+        """Whether an output of this kind holds what it makes."""
+        return _OUTPUTS.get(self.makes) == kind
 
     def misfit(self, source: Step) -> str:
         """What of the step it reads does not fit its parameters; empty: nothing."""

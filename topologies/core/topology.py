@@ -18,7 +18,7 @@ from topologies.core.stages import stages
 from topologies.core.step import Decoder, Step
 
 NAME = r"^[a-z][a-z0-9_]*$"
-OutputKind = Literal["readings", "features", "anomalies", "alarms"]
+OutputKind = Literal["readings", "features", "late", "anomalies", "alarms"]
 
 
 class Input(BaseModel):
