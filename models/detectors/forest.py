@@ -6,8 +6,8 @@ with h the depth at which a tree isolates x, plus c(leaf size), and c(ψ) the me
 unsuccessful search among the ψ rows a tree was grown from.
 
 Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008. Trees are grown by scikit-learn's
-``IsolationForest``; scoring is ours: all trees are flattened into numpy arrays and stepped together
-(one row: 20 µs instead of 3 ms), and scores equal ``-score_samples`` to 1e-12.
+``IsolationForest``; scoring is ours: all trees lie in three arrays and are walked by a compiled
+loop (one row: microseconds instead of 3 ms), and scores equal ``-score_samples`` to 1e-12.
 
 Parameters and their reasons: ``trees`` 100 and ``rows_a_tree`` 256 are the paper's (scores settle
 before 100 trees; more than 256 rows a tree hide anomalies among their like). ``seed`` makes a
@@ -28,50 +28,59 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.jit import kernel
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
-
-#: Rows scored at once: keeps (rows, trees) arrays in the cache.
-AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """All trees in one set of arrays, shape (nodes,); a leaf's children are itself."""
+    """All trees, one after the other, shape (nodes,). A node's left child is the node after it."""
 
-    #: Column each node looks at, and the value up to which a row goes left.
-    column: Ints
-    cut: Floats
-    left: Ints
+    #: Column each node looks at.
+    column: NDArray[np.int16]
+    #: Of a node: the value up to which a row goes left; of a leaf: its depth plus c(its rows).
+    value: Floats
+    #: The right child; of a leaf: 0.
     right: Ints
-    #: Depth of a leaf plus c(its rows).
-    path: Floats
-    #: First node of each tree.
+    #: First node of each tree, shape (trees,).
     roots: Ints
-    depth: int
     #: trees × c(ψ).
     normal: float
 
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.column.nbytes + self.value.nbytes + self.right.nbytes + self.roots.nbytes
+
     def scores(self, rows: Floats) -> Floats:
         """Score of each of ``rows`` (n, columns), shape (n,); rows must be finite."""
-        # As scikit-learn: comparisons are made on float32.
-        narrow = np.ascontiguousarray(rows, dtype=np.float32)
-        result = np.empty(len(narrow))
-        for low in range(0, len(narrow), AT_ONCE):
-            part = narrow[low : low + AT_ONCE]
-            result[low : low + AT_ONCE] = self._depths(part)
         if self.normal == 0.0:
-            return np.full(len(narrow), 0.5)
-        return np.exp2(-result / self.normal)
+            return np.full(len(rows), 0.5)
+        depth = np.empty(len(rows))
+        # As scikit-learn: comparisons are made on float32.
+        _walk(rows.astype(np.float32), self.column, self.value, self.right, self.roots, depth)
+        return np.exp2(-depth / self.normal)
 
-    def _depths(self, rows: NDArray[np.float32]) -> Floats:
-        node = np.broadcast_to(self.roots, (len(rows), self.roots.size))
-        row = np.arange(len(rows))[:, None]
-        for _ in range(self.depth):
-            goes_left = rows[row, self.column[node]] <= self.cut[node]
-            node = np.where(goes_left, self.left[node], self.right[node])
-        total: Floats = np.add.reduce(self.path[node], axis=1)
-        return total
+
+@kernel
+def _walk(
+    rows: NDArray[np.float32],
+    column: NDArray[np.int16],
+    value: Floats,
+    right: Ints,
+    roots: Ints,
+    depth: Floats,
+) -> None:
+    """Fill ``depth`` (n,) with the sum of all trees' depths of each of ``rows`` (n, columns)."""
+    for i in range(rows.shape[0]):
+        depth[i] = 0.0
+        for root in roots:
+            node = root
+            while right[node]:
+                node = node + 1 if rows[i, column[node]] <= value[node] else right[node]
+            depth[i] += value[node]
 
 
 def grow(rows: Floats, *, trees: int, rows_a_tree: int, seed: int) -> Forest:
@@ -88,31 +97,27 @@ def grow(rows: Floats, *, trees: int, rows_a_tree: int, seed: int) -> Forest:
 def flatten(model: object) -> Forest:
     """A fitted ``sklearn.ensemble.IsolationForest`` as arrays."""
     estimators = model.estimators_  # type: ignore[attr-defined]
-    columns = model.estimators_features_  # type: ignore[attr-defined]
-    parts: list[tuple[Ints, Floats, Ints, Ints, Floats]] = []
-    roots: list[int] = []
-    offset = depth = 0
-    for tree, features in zip((one.tree_ for one in estimators), columns, strict=True):
+    features = model.estimators_features_  # type: ignore[attr-defined]
+    columns, values, rights = [], [], []
+    roots = [0]
+    for tree, feature in zip((one.tree_ for one in estimators), features, strict=True):
         left, right = tree.children_left, tree.children_right
         inner = left >= 0
-        here = np.arange(left.size)
-        column = np.where(inner, np.asarray(features)[np.maximum(tree.feature, 0)], 0)
-        levels = _levels(left, right)
-        parts.append(
-            (
-                column.astype(np.int32),
-                np.where(inner, tree.threshold, 0.0),
-                (np.where(inner, left, here) + offset).astype(np.int32),
-                (np.where(inner, right, here) + offset).astype(np.int32),
-                levels + average_path(tree.n_node_samples),
-            )
-        )
-        roots.append(offset)
-        offset += left.size
-        depth = max(depth, int(levels.max()))
-    normal = len(roots) * float(average_path(np.array([model.max_samples_]))[0])  # type: ignore[attr-defined]
-    column, cut, left, right, path = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Forest(column, cut, left, right, path, np.array(roots, np.int32), depth, normal)
+        if (left[inner] != np.flatnonzero(inner) + 1).any():
+            raise ValueError("a left child is not the node after its parent")
+        path = _levels(left, right) + average_path(tree.n_node_samples)
+        columns.append(np.where(inner, np.asarray(feature)[np.maximum(tree.feature, 0)], 0))
+        values.append(np.where(inner, tree.threshold, path))
+        rights.append(np.where(inner, right + roots[-1], 0))
+        roots.append(roots[-1] + left.size)
+    normal = len(estimators) * float(average_path(np.array([model.max_samples_]))[0])  # type: ignore[attr-defined]
+    return Forest(
+        np.concatenate(columns).astype(np.int16),
+        np.concatenate(values),
+        np.concatenate(rights).astype(np.int32),
+        np.array(roots[:-1], np.int32),
+        normal,
+    )
 
 
 def average_path(size: NDArray[np.int64]) -> Floats:

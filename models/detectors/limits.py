@@ -13,9 +13,11 @@ limit does not chatter. A deadband wider than half the band could never turn off
 
     >>> import numpy as np
     >>> x = np.array([9.0, 11.0, 9.5, 8.9, 9.5])
-    >>> start, was = np.array([0]), np.array([False])
-    >>> over, back = sides(x, np.full(5, -np.inf), np.full(5, 10.0), np.full(5, 1.0))
-    >>> hold(over, back, start, np.array([5]), was).tolist()
+    >>> signal, on = np.zeros(5, np.int32), np.array([False])
+    >>> score, active, judged = np.empty(5), np.empty(5, bool), np.empty(5, bool)
+    >>> low, high, deadband = np.array([-np.inf]), np.array([10.0]), np.array([1.0])
+    >>> judge(signal, x, np.ones(5, bool), low, high, deadband, on, score, active, judged)
+    >>> active.tolist()
     [False, True, True, False, False]
 """
 
@@ -24,31 +26,39 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.jit import kernel
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Index = NDArray[np.intp]
 
 
-def score(x: Floats, low: Floats, high: Floats) -> Floats:
-    """How far beyond its nearer limit each value is (negative: inside); shape (n,)."""
-    result: Floats = np.maximum(x - high, low - x)
-    return result
+@kernel
+def judge(
+    signal: NDArray[np.int32],
+    x: Floats,
+    usable: Mask,
+    low: Floats,
+    high: Floats,
+    deadband: Floats,
+    on: Mask,
+    score: Floats,
+    active: Mask,
+    judged: Mask,
+) -> None:
+    """Judge values in the order in which they came.
 
-
-def sides(x: Floats, low: Floats, high: Floats, deadband: Floats) -> tuple[Mask, Mask]:
-    """Which values turn the condition on, and which turn it off; shape (n,) each."""
-    band = np.minimum(deadband, (high - low) * 0.5)
-    over = (x > high) | (x < low)
-    return over, ~over & (x <= high - band) & (x >= low + band)
-
-
-def hold(over: Mask, back: Mask, start: Index, size: Index, was: Mask) -> Mask:
-    """The condition after each value: the last one that said something, else ``was``.
-
-    Values in runs of one signal each, at ``start`` (g,) of ``size`` (g,); ``was`` (g,) before.
+    ``signal`` (n,) says which of g signals each of ``x`` (n,) is of. ``low``, ``high``,
+    ``deadband`` and the condition ``on`` have shape (g,); ``on`` is moved on. ``score``,
+    ``active``, ``judged`` (n,) are filled: a value is judged if it is usable and has a limit.
     """
-    places = np.arange(over.size)
-    said = np.maximum.accumulate(np.where(over | back, places, -1))
-    first = np.repeat(start, size)
-    result: Mask = np.where(said >= first, over[np.maximum(said, 0)], np.repeat(was, size))
-    return result
+    for i in range(x.size):
+        g = signal[i]
+        score[i] = max(x[i] - high[g], low[g] - x[i])
+        judged[i] = usable[i] and (low[g] > -np.inf or high[g] < np.inf)
+        if judged[i]:
+            band = min(deadband[g], (high[g] - low[g]) * 0.5)
+            if score[i] > 0.0:
+                on[g] = True
+            elif low[g] + band <= x[i] <= high[g] - band:
+                on[g] = False
+        active[i] = judged[i] and on[g]

@@ -11,27 +11,36 @@ if it is that value, else :data:`CAP`. ``floor`` is the smallest spread that cou
 the values; the spread is never taken below 1e-9 of the median.
 
 Parameters and their reasons: ``window``, how many values are "normal lately": a fault must not
-fill half of it, and every value costs 8 bytes of state and a sort. ``minimum``: judged only once
-so many values are there; a median of a handful says nothing.
+fill half of it, and every value costs 10 bytes of state. ``minimum``: judged only once so many
+values are there; a median of a handful says nothing.
 
 The value judged is not in its own window. Every usable value enters it: a median does not mind.
 
+The window is kept in order of size, each value beside the place it has in order of arrival: taking
+out the oldest and putting in the newest moves others, but nothing is ever sorted; and in an ordered
+window the distances from the median are two ordered lists, to be met in the middle.
+
     >>> import numpy as np
-    >>> history = np.array([[np.nan, 1.0, 2.0, 3.0, 4.0]])
-    >>> median, spread = windows(history, np.array([[5.0, 100.0]]))
-    >>> median.tolist(), spread.round(4).tolist()
-    ([[2.5, 3.0]], [[1.4826, 1.4826]])
-    >>> score(np.array([[5.0, 100.0]]), median, spread, 0.0).round(2).tolist()
-    [[1.69, 65.43]]
+    >>> state, judged = fresh(1, 5), Judged.of(6)
+    >>> judge(np.zeros(6, np.intp), np.array([1.0, 2.0, 3.0, 4.0, 5.0, 100.0]), np.ones(6, bool),
+    ...       *state, 4, 0.0, 3.5, *judged)
+    >>> judged.median[4:].tolist(), judged.spread[4:].round(4).tolist()
+    ([2.5, 3.0], [1.4826, 1.4826])
+    >>> judged.score[4:].round(2).tolist(), judged.active.tolist()
+    ([1.69, 65.43], [False, False, False, False, False, True])
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from models.jit import kernel
+
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 #: 1 / 0.6745, the normal quantile at 3/4.
 MAD_TO_SD = 1.0 / 0.6745
@@ -40,70 +49,144 @@ MEAN_AD_TO_SD = 1.253314
 RESOLUTION = 1e-9
 #: Scores are cut here, so that they can be written down.
 CAP = 1e6
-#: Numbers sorted at once: keeps the working memory of a long block small.
-AT_ONCE = 500_000
 
 
-def windows(history: Floats, x: Floats) -> tuple[Floats, Floats]:
-    """Median and spread (as a standard deviation) of the window before each value.
+class Windows(NamedTuple):
+    """The last values of g signals."""
 
-    ``history`` (g, window): the last values of g signals, newest last, NaN where there were none
-    yet; ``x`` (g, n): the values that follow, NaN after the last. Both results (g, n).
+    #: In order of size, equal ones of arrival, shape (g, window); 0 beyond as many as there are.
+    value: Floats
+    #: Values that ever came, shape (g,).
+    n: NDArray[np.int64]
+    #: Of each value: how many came before it, modulo ``window``, shape (g, window).
+    number: NDArray[np.uint16]
+
+
+class Judged(NamedTuple):
+    """What is said of n values, arrays of shape (n,)."""
+
+    #: NaN where the value is not usable or the first, as are median and spread.
+    score: Floats
+    #: Over the threshold.
+    active: Mask
+    #: Usable, and enough values were there before.
+    judged: Mask
+    #: Median and spread (as a standard deviation) of the window before the value.
+    median: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, size: int) -> Judged:
+        """Arrays to be filled."""
+        score, median, spread = np.empty(size), np.empty(size), np.empty(size)
+        return cls(score, np.empty(size, bool), np.empty(size, bool), median, spread)
+
+
+def fresh(size: int, window: int) -> Windows:
+    """Signals of which nothing is known."""
+    shape = (size, window)
+    return Windows(np.zeros(shape), np.zeros(size, np.int64), np.zeros(shape, np.uint16))
+
+
+def arrived(state: Windows) -> Floats:
+    """The values in order of arrival, the newest last, shape (g, window); NaN before the first."""
+    value, n, number = state
+    window = value.shape[1]
+    known = np.arange(window) < n[:, None]
+    age = np.where(known, (number - n[:, None]) % window, -1)
+    order = np.argsort(age, axis=1, kind="stable")
+    return np.take_along_axis(np.where(known, value, np.nan), order, axis=1)
+
+
+def windows(values: Floats, n: NDArray[np.int64]) -> Windows:
+    """The state of which :func:`arrived` is ``values``, after ``n`` (g,) that ever came."""
+    window = values.shape[1]
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    known = ~np.isnan(ordered)
+    number = np.where(known, (order + n[:, None]) % window, 0)
+    return Windows(np.where(known, ordered, 0.0), n, number.astype(np.uint16))
+
+
+@kernel
+def judge(
+    signal: NDArray[np.intp],
+    x: Floats,
+    usable: Mask,
+    value: Floats,
+    n: NDArray[np.int64],
+    number: NDArray[np.uint16],
+    minimum: int,
+    floor: float,
+    threshold: float,
+    score: Floats,
+    active: Mask,
+    judged: Mask,
+    median: Floats,
+    spread: Floats,
+) -> None:
+    """Judge values in the order in which they came, and put those that are usable in the windows.
+
+    ``signal`` (n,) says which of g signals each of ``x`` (n,) is of. The state, ``value`` to
+    ``number``, is that of :class:`Windows` and moved on; the last five are those of a
+    :class:`Judged` and filled.
     """
-    groups, window = history.shape
-    size = x.shape[1]
-    if size == 1:
-        median, spread = _of(history)
-        return median[:, None], spread[:, None]
-    joined = np.concatenate((history, x), axis=1)
-    view = sliding_window_view(joined, window, axis=1)[:, :size]
-    median, spread = np.empty((groups, size)), np.empty((groups, size))
-    step = max(1, AT_ONCE // (groups * window))
-    for low in range(0, size, step):
-        part = np.s_[:, low : low + step]
-        median[part], spread[part] = _of(view[part])
-    return median, spread
+    window = value.shape[1]
+    for i in range(x.size):
+        g = signal[i]
+        active[i] = judged[i] = False
+        score[i] = median[i] = spread[i] = np.nan
+        if not usable[i]:
+            continue
+        size = min(n[g], window)
+        if size:
+            median[i], spread[i] = _norm(value[g, :size])
+            least = max(abs(median[i]) * RESOLUTION, floor, 1e-300)
+            score[i] = min(abs(x[i] - median[i]) / max(spread[i], least), CAP)
+            judged[i] = size >= minimum
+            active[i] = judged[i] and score[i] > threshold
+        _enter(value[g], number[g], size, n[g] % window, x[i])
+        n[g] += 1
 
 
-def following(history: Floats, x: Floats, used: NDArray[np.intp]) -> Floats:
-    """The history after ``used`` (g,) values of each row of ``x``."""
-    groups, window = history.shape
-    if x.shape[1] == 1 and used.all():
-        return np.concatenate((history[:, 1:], x), axis=1)
-    joined = np.concatenate((history, x), axis=1)
-    place = used[:, None] + np.arange(window)
-    result: Floats = joined[np.arange(groups)[:, None], place]
-    return result
+@kernel
+def _norm(ordered: Floats) -> tuple[float, float]:
+    """Median and spread of at least one value in order of size."""
+    size = ordered.size
+    middle = (ordered[(size - 1) // 2] + ordered[size // 2]) * 0.5
+    # Distances grow from the middle to both sides: the smallest half of them is taken one by one.
+    right = size // 2
+    left = right - 1
+    before = nearest = 0.0
+    for _ in range(size // 2 + 1):
+        before = nearest
+        if left < 0 or (right < size and ordered[right] - middle < middle - ordered[left]):
+            nearest = abs(ordered[right] - middle)
+            right += 1
+        else:
+            nearest = abs(ordered[left] - middle)
+            left -= 1
+    mad = nearest if size % 2 else (before + nearest) * 0.5
+    if mad != 0.0:
+        return middle, mad * MAD_TO_SD
+    total = 0.0
+    for k in range(size):
+        total += abs(ordered[k] - middle)
+    return middle, total / size * MEAN_AD_TO_SD
 
 
-def score(x: Floats, median: Floats, spread: Floats, floor: float) -> Floats:
-    """|z| of each value; any shape."""
-    least = np.maximum(np.abs(median) * RESOLUTION, max(floor, 1e-300))
-    result: Floats = np.minimum(np.abs(x - median) / np.maximum(spread, least), CAP)
-    return result
-
-
-def _of(values: Floats) -> tuple[Floats, Floats]:
-    """Median and spread over the last axis, of those that are not NaN (they sort to the end)."""
-    ordered = np.sort(values, axis=-1)
-    count = np.count_nonzero(ordered == ordered, axis=-1)
-    median = _middle(ordered, count)
-    away = np.abs(ordered - median[..., None])
-    mad = _middle(np.sort(away, axis=-1), count)
-    spread = mad * MAD_TO_SD
-    flat = (mad == 0) & (count > 0)
-    if flat.any():
-        spread[flat] = np.nansum(away[flat], axis=-1) / count[flat] * MEAN_AD_TO_SD
-    return median, spread
-
-
-def _middle(ordered: Floats, count: NDArray[np.intp]) -> Floats:
-    size = ordered.shape[-1]
-    if count.min(initial=size) == size:  # the same places in all
-        return (ordered[..., (size - 1) // 2] + ordered[..., size // 2]) * 0.5
-    low = np.maximum(count - 1, 0) // 2
-    high = np.minimum(count // 2, ordered.shape[-1] - 1)
-    one = np.take_along_axis(ordered, low[..., None], axis=-1)[..., 0]
-    other = np.take_along_axis(ordered, high[..., None], axis=-1)[..., 0]
-    result: Floats = (one + other) * 0.5
-    return result
+@kernel
+def _enter(value: Floats, number: NDArray[np.uint16], size: int, new: int, x: float) -> None:
+    """Put ``x`` in its place, after its equals; where the window is full, for the oldest."""
+    hole = size
+    if size == value.size:
+        hole = 0
+        while number[hole] != new:
+            hole += 1
+    while hole > 0 and value[hole - 1] > x:
+        value[hole], number[hole] = value[hole - 1], number[hole - 1]
+        hole -= 1
+    while hole < size - 1 and value[hole + 1] <= x:
+        value[hole], number[hole] = value[hole + 1], number[hole + 1]
+        hole += 1
+    value[hole], number[hole] = x, new

@@ -5,7 +5,6 @@ Steps replace what is in a flow; they never write into the arrays they find ther
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,9 @@ from models.records.block import Block
 from models.records.events import Alarm, Anomaly
 from models.records.features import Features
 from models.records.heartbeat import Heartbeat
-from topologies.core.layout import Groups, all_true, group, layout_of
+from models.records.late import Late
+from topologies.core.jit import kernel
+from topologies.core.layout import Groups, group, layout_of
 from topologies.core.time import KeyTime
 
 __all__ = ["READINGS", "Flow", "Groups", "Origins", "Scores", "Series", "group"]
@@ -49,11 +50,6 @@ class Series:
     def __len__(self) -> int:
         return int(self.t.size)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every number is known to count."""
-        return self.usable is all_true(self.t.size)
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -69,7 +65,6 @@ class Scores:
     judged: NDArray[np.bool_]
     #: A sentence for one sample; called only for those that are reported.
     why: Callable[[int], str]
-
 
 @dataclass(frozen=True, slots=True)
 class Origins:
@@ -100,6 +95,10 @@ class Flow:
     block: Block
     heartbeat: Heartbeat | None = None
     features: dict[str, Features] = field(default_factory=dict)
+    #: Windows that have not closed yet, as they are now and then, by the step that holds them.
+    updates: list[tuple[str, Features]] = field(default_factory=list)
+    #: Samples that came too late for windows.
+    late: list[Late] = field(default_factory=list)
     scores: dict[str, Scores] = field(default_factory=dict)
     anomalies: list[Anomaly] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
@@ -154,10 +153,8 @@ class Flow:
     def _of_block(self) -> Series:
         block = self.block
         size = len(block)
-        if block.q is quality.all_good(size) and all(map(math.isfinite, self.extremes(block.v))):
-            usable = all_true(size)
-        else:
-            usable = quality.usable(block.q) & np.isfinite(block.v)
+        usable = np.empty(size, bool)
+        _find_usable(block.q, block.v, quality.USABLE, usable)
         groups = layout_of(block.tag).groups
         return Series(
             block.asset, block.tags, block.tag, block.t, block.v, usable, groups, block.clock
@@ -169,7 +166,17 @@ def _of_features(features: Features, statistic: str) -> Series:
     end, v = features.end, features.stats[statistic]
     if layout.order is not None:
         end, v = end[layout.order], v[layout.order]
-    usable = np.isfinite(v)
-    if np.logical_and.reduce(usable):
-        usable = all_true(v.size)
-    return Series(features.asset, features.tags, layout.tag, end, v, usable, layout.groups)
+    tag, groups = layout.tag, layout.groups
+    return Series(features.asset, features.tags, tag, end, v, np.isfinite(v), groups)
+
+
+@kernel
+def _find_usable(
+    q: NDArray[np.uint8],
+    v: NDArray[np.float64],
+    flags: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+) -> None:
+    """Fill ``usable`` (n,): a finite value whose flag counts, by ``flags`` (256,)."""
+    for i in range(v.size):
+        usable[i] = flags[q[i]] and np.isfinite(v[i])

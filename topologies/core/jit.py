@@ -1,30 +1,5 @@
-"""Loops over samples, compiled to machine code.
+"""Loops over samples, compiled to machine code: see :mod:`models.jit`."""
 
-A step that goes through samples one by one in a compiled loop is easier to read than one that
-avoids the loop by sorting and segments, does not care how samples were split into records, to the
-last bit, and takes a microsecond or two per record instead of dozens of numpy calls.
+from models.jit import kernel
 
-Kernels take and return arrays and numbers only. They are compiled when first called and kept on
-disk, beside the module or, where that cannot be written, in the user's cache folder. With
-``NUMBA_DISABLE_JIT=1`` they run as the plain Python they are, for a debugger.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
-
-import numba
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A compiled function. Division by zero gives infinity or NaN, as in numpy.
-
-    Floating-point operations are never reordered: the same samples give the same bytes, on the
-    same kind of processor.
-    """
-    compiled = numba.njit(cache=True, error_model="numpy", fastmath=False)(function)
-    return cast("Callable[_P, _R]", compiled)
+__all__ = ["kernel"]

@@ -95,11 +95,3 @@ def _layout(tag: NDArray[np.int32]) -> Layout:
     for shared in (order, arrival, ordered):
         shared.flags.writeable = False
     return Layout(ordered, group(ordered), order, arrival)
-
-
-@lru_cache(maxsize=4096)
-def all_true(size: int) -> NDArray[np.bool_]:
-    """A mask of True, read-only and one object a size: ``mask is all_true(n)`` costs nothing."""
-    mask = np.ones(size, dtype=bool)
-    mask.flags.writeable = False
-    return mask

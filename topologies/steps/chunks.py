@@ -47,5 +47,5 @@ def get_json(memory: Memory, name: str) -> dict[str, Any]:
 
 
 def put_json(memory: Memory, name: str, value: dict[str, Any]) -> None:
-    """Keep a dict; an empty one leaves nothing behind."""
-    put(memory, name, orjson.dumps(value) if value else b"")
+    """Keep a dict; an empty one leaves nothing behind. Equal dicts give equal bytes."""
+    put(memory, name, orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if value else b"")

@@ -1,4 +1,4 @@
-"""EWMA in one scan equals the recursion by its definition."""
+"""EWMA: the recursion in closed form, and what it makes of gaps, steps and outliers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,29 @@ from models.time import NS_PER_S
 T0 = 1_700_000_000 * NS_PER_S
 
 
-def by_definition(
-    x: np.ndarray, t: np.ndarray, learn: np.ndarray, tau: int, minimum: int
-) -> tuple[list[float], list[float]]:
-    mean = var = 0.0
-    n, last = 0, 0
-    means, variances = [], []
-    for value, at, taught in zip(x.tolist(), t.tolist(), learn.tolist(), strict=True):
-        if n == 0 and taught:
-            mean, last = value, at
-        means.append(mean)
-        variances.append(var)
-        if taught:
-            n += 1
-            alpha = max(1 / n, min(1 - math.exp(-max(at - last, 0) / tau), 1 / minimum))
-            last = max(last, at)
-            off = value - mean
-            mean += alpha * off
-            var = (1 - alpha) * (var + alpha * off * off)
-    return means, variances
+def judged(
+    x: np.ndarray,
+    t: np.ndarray,
+    *,
+    state: ewma.Ewma | None = None,
+    usable: np.ndarray | None = None,
+    tau: int = 60,
+    minimum: int = 5,
+    floor: float = 0.0,
+    threshold: float = 1e9,
+    learn: int = ewma.ALL,
+) -> ewma.Judged:
+    """What is said of samples of one signal; ``tau`` in seconds."""
+    said = ewma.Judged.of(x.size)
+    ewma.judge(
+        np.zeros(x.size, np.intp), x, t, np.ones(x.size, bool) if usable is None else usable,
+        *(state or ewma.fresh(1)), tau * NS_PER_S, minimum, floor, threshold, learn, *said,
+    )  # fmt: skip
+    return said
+
+
+def seconds(size: int) -> np.ndarray:
+    return T0 + np.arange(size) * NS_PER_S
 
 
 def test_the_example_in_the_docstring() -> None:
@@ -45,88 +49,90 @@ def test_the_example_in_the_docstring() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.integers(1, 4),
-    st.integers(1, 700),
+    st.integers(1, 300),
     st.sampled_from([1, 30, 3600]),
     st.sampled_from([0.0, 1e9]),
     st.floats(0.3, 1.0),
 )
-def test_the_scan_equals_the_recursion(
-    seed: int, groups: int, size: int, tau: int, offset: float, share: float
+def test_mean_and_variance_are_the_weighted_ones_of_all_before(
+    seed: int, size: int, tau: int, offset: float, share: float
 ) -> None:
+    """The weights written out: α of each sample times (1 − α) of all that came after it."""
     random = np.random.default_rng(seed)
-    x = offset + random.normal(0, 1, (groups, size)).cumsum(axis=1)
+    x = offset + random.normal(0, 1, size).cumsum()
     # Irregular, sometimes backwards, sometimes with a gap of many tau.
-    gaps = random.choice([0, 1, 2, -3, 40_000], (groups, size), p=[0.1, 0.5, 0.3, 0.09, 0.01])
-    t = T0 + (gaps * NS_PER_S).cumsum(axis=1)
-    learn = random.random((groups, size)) < share
-    state = ewma.fresh(groups)
-    cut = int(random.integers(0, size + 1))
-    parts = [
-        ewma.scan(state, x[:, part], t[:, part], learn[:, part], tau=tau * NS_PER_S, minimum=5)
-        for part in (slice(0, cut), slice(cut, size))
-        if part.start < part.stop
-    ]
-    mean = np.concatenate([part[0] for part in parts], axis=1)
-    var = np.concatenate([part[1] for part in parts], axis=1)
-    for g in range(groups):
-        means, variances = by_definition(x[g], t[g], learn[g], tau * NS_PER_S, 5)
-        known = np.cumsum(learn[g]) - learn[g] > 0
-        np.testing.assert_allclose(mean[g][known], np.array(means)[known], rtol=1e-12, atol=1e-9)
-        np.testing.assert_allclose(var[g], variances, rtol=1e-6 if offset else 1e-9, atol=1e-12)
+    gaps = random.choice([0, 1, 2, -3, 40_000], size, p=[0.1, 0.5, 0.3, 0.09, 0.01])
+    t = T0 + (gaps * NS_PER_S).cumsum()
+    usable = random.random(size) < share
+    said = judged(x, t, usable=usable, tau=tau)
+    assert np.isnan(said.mean[~usable]).all()
+    assert np.isnan(said.score[~usable]).all()
+    taught, times = x[usable], t[usable]
+    newest = np.maximum.accumulate(times) if times.size else times
+    step = np.diff(newest, prepend=newest[:1]) / (tau * NS_PER_S)
+    alpha = np.maximum(1 / np.arange(1, times.size + 1), np.minimum(1 - np.exp(-step), 1 / 5))
+    weight = np.empty(0)
+    for i, now in enumerate(alpha):
+        if i:
+            mean = float(weight @ taught[:i])
+            assert said.mean[usable][i] == pytest.approx(mean, rel=1e-12, abs=1e-9)
+            spread = float(weight @ (taught[:i] - mean) ** 2)
+            assert said.var[usable][i] == pytest.approx(
+                spread, rel=1e-6 if offset else 1e-9, abs=1e-12
+            )
+        weight = np.append(weight * (1 - now), now)
+
+
+def test_signals_are_judged_apart() -> None:
+    random = np.random.default_rng(3)
+    x, t = random.normal(0, 1, (3, 200)), seconds(200)
+    said, state = ewma.Judged.of(600), ewma.fresh(3)
+    ewma.judge(
+        np.tile(np.arange(3), 200), x.T.ravel(), t.repeat(3), np.ones(600, bool), *state,
+        60 * NS_PER_S, 5, 0.0, 3.0, ewma.CLIP, *said,
+    )  # fmt: skip
+    for g in range(3):
+        alone = judged(x[g], t, threshold=3.0, learn=ewma.CLIP)
+        assert said.score[g::3].tobytes() == alone.score.tobytes()
 
 
 def test_even_sampling_equals_pandas_once_warmed_up() -> None:
-    random = np.random.default_rng(5)
-    x = random.normal(20, 3, (1, 4000))
-    t = T0 + np.arange(4000)[None, :] * NS_PER_S
-    mean, var = ewma.scan(ewma.fresh(1), x, t, None, tau=60 * NS_PER_S, minimum=10)
+    x = np.random.default_rng(5).normal(20, 3, 4000)
+    said = judged(x, seconds(4000), minimum=10)
     alpha = -math.expm1(-1 / 60)
-    series = pd.Series(x[0]).ewm(alpha=alpha, adjust=False)
-    np.testing.assert_allclose(mean[0, 2001:], series.mean().to_numpy()[2000:-1], rtol=1e-9)
-    np.testing.assert_allclose(var[0, 2001:], series.var(bias=True).to_numpy()[2000:-1], rtol=1e-6)
+    series = pd.Series(x).ewm(alpha=alpha, adjust=False)
+    np.testing.assert_allclose(said.mean[2001:], series.mean().to_numpy()[2000:-1], rtol=1e-9)
+    variance = series.var(bias=True).to_numpy()[2000:-1]
+    np.testing.assert_allclose(said.var[2001:], variance, rtol=1e-6)
 
 
 def test_a_gap_does_not_make_the_next_sample_an_anomaly() -> None:
-    random = np.random.default_rng(1)
-    state = ewma.fresh(1)
-    x = random.normal(0, 1, (1, 500))
-    t = T0 + np.arange(500)[None, :] * NS_PER_S
-    ewma.scan(state, x, t, None, tau=30 * NS_PER_S, minimum=20)
-    later = t[:, -1:] + 10**6 * NS_PER_S
-    mean, var = ewma.scan(
-        state,
-        np.array([[1.0, 1.2]]),
-        np.hstack((later, later + 1)),
-        None,
-        tau=30 * NS_PER_S,
-        minimum=20,
-    )
-    assert ewma.score(np.array([[1.0, 1.2]]), mean, var, 0.0).max() < 3
+    x = np.append(np.random.default_rng(1).normal(0, 1, 500), [1.0, 1.2])
+    t = seconds(502)
+    t[500:] += 10**6 * NS_PER_S
+    assert judged(x, t, tau=30, minimum=20).score[500:].max() < 3
 
 
 def test_a_constant_signal_scores_nothing_and_its_first_step_the_cap() -> None:
-    x = np.full((1, 100), 0.1)
-    t = T0 + np.arange(100)[None, :] * NS_PER_S
-    state = ewma.fresh(1)
-    mean, var = ewma.scan(state, x, t, None, tau=NS_PER_S, minimum=5)
-    assert ewma.score(x, mean, var, 0.0).max() == 0
-    assert ewma.score(np.array([0.2]), state.mean, state.var, 0.0)[0] == ewma.CAP
-    assert ewma.score(np.array([0.2]), state.mean, state.var, 0.05)[0] == pytest.approx(2.0)
+    x = np.append(np.full(100, 0.1), 0.2)
+    assert judged(x[:100], seconds(100), tau=1).score.max() == 0
+    assert judged(x, seconds(101), tau=1).score[100] == ewma.CAP
+    assert judged(x, seconds(101), tau=1, floor=0.05).score[100] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("reject", [False, True])
-def test_an_outlier_teaches_no_more_than_the_limit(reject: bool) -> None:
+def test_nothing_is_judged_before_enough_was_learnt() -> None:
+    x = np.append(np.tile([0.0, 1.0], 10), 50.0)
+    for minimum, known in ((20, True), (21, False)):
+        said = judged(x, seconds(21), minimum=minimum, threshold=3.0)
+        assert (bool(said.judged[20]), bool(said.active[20])) == (known, known)
+
+
+@pytest.mark.parametrize(
+    ("learn", "moved"), [(ewma.CLIP, 0.02), (ewma.NOTHING, 0.0), (ewma.ALL, 1e4)]
+)
+def test_what_an_outlier_teaches(learn: int, moved: float) -> None:
     x = np.append(np.tile([0.0, 1.0], 50), 1e6)
-    t = T0 + np.arange(101) * NS_PER_S
-    taught = np.ones(101, dtype=bool)
     state = ewma.fresh(1)
-    means, _ = ewma.clipped(
-        state, 0, x, t, taught,
-        tau=100 * NS_PER_S, minimum=10, floor=0.0, threshold=4.0, reject=reject,
-    )  # fmt: skip
-    plain = ewma.fresh(1)
-    mean, _ = ewma.scan(plain, x[None, :], t[None, :], None, tau=100 * NS_PER_S, minimum=10)
-    np.testing.assert_allclose(means, mean[0], rtol=1e-12)
-    assert plain.mean[0] > 1000
-    assert state.mean[0] == pytest.approx(means[-1] + (0.0 if reject else 0.02), abs=0.001)
+    said = judged(x, seconds(101), state=state, tau=100, minimum=10, threshold=4.0, learn=learn)
+    assert said.active.tolist() == [False] * 100 + [True]
+    assert state.mean[0] - said.mean[-1] == pytest.approx(moved, rel=0.02, abs=0.001)

@@ -13,6 +13,7 @@ from models.catalogue import Severity
 from models.records import events
 from models.time import Duration, format_duration
 from topologies.core.flow import Flow, Scores
+from topologies.core.jit import kernel
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps import chunks
@@ -35,6 +36,8 @@ class Alarm(Step):
     reads: ClassVar[str] = "scores"
     makes: ClassVar[str] = "alarms"
     state_version: ClassVar[int] = 1
+    state_parameters: ClassVar[tuple[str, ...]] = ("of",)
+    loses: ClassVar[str] = "alarms that are raised now are never cleared"
 
     of: str = Field(description="The detector step whose scores are watched")
     on_delay: Duration = Field(0, ge=0, description="How long the condition must hold (OnDelay)")
@@ -89,36 +92,31 @@ class _Watch:
 
     def __init__(self, step: Alarm, flow: Flow, memory: Memory, detector: str) -> None:
         self._step, self._flow, self._memory, self._detector = step, flow, memory, detector
-        kept = chunks.get_json(memory, _OPEN)
-        self._open = {tag: Condition.load(one) for tag, one in kept.items()}
+        self._kept = chunks.get_json(memory, _OPEN)
+        self._open = {tag: Condition.load(one) for tag, one in self._kept.items()}
         self._last: dict[str, Any] | None = None
         #: (time, tag, alarm): put into the flow in that order.
         self._found: list[tuple[int, str, events.Alarm]] = []
 
     def samples(self, scores: Scores) -> None:
         """Take the samples that say something new, tag by tag."""
-        series, groups = scores.series, scores.series.groups
-        on = scores.active
-        off = scores.judged & ~on
-        if self._step.deadband:
-            off &= scores.score <= scores.threshold - self._step.deadband
-        some_on = np.logical_or.reduceat(on, groups.start)
-        for g, place in enumerate(groups.tag.tolist()):
-            tag = series.tags[place]
-            if not some_on[g] and tag not in self._open:
-                continue
-            begin, end = int(groups.start[g]), int(groups.stop[g])
-            says = begin + np.flatnonzero(on[begin:end] | off[begin:end])
-            known = self._open.get(tag)
-            for at in _changes(says, on[says], known is not None and known.on):
-                now = t = int(series.t[at])
-                if series.clock is not None:
-                    now = max(now, int(series.clock[at]))
-                self._expire(tag, now)
-                if on[at]:
-                    self._turn_on(tag, t, now, scores, at)
-                else:
-                    self._turn_off(tag, t, now)
+        series = scores.series
+        on = np.array([tag in self._open and self._open[tag].on for tag in series.tags], bool)
+        changes = np.empty(len(series), np.int64)
+        count = _find_changes(
+            series.tag, scores.score, scores.threshold, scores.active, scores.judged,
+            self._step.deadband, on, changes,
+        )  # fmt: skip
+        for at in changes[:count].tolist():
+            tag = series.tags[series.tag[at]]
+            now = t = int(series.t[at])
+            if series.clock is not None:
+                now = max(now, int(series.clock[at]))
+            self._expire(tag, now)
+            if scores.active[at]:
+                self._turn_on(tag, t, now, scores, at)
+            else:
+                self._turn_off(tag, t, now)
 
     def end(self, now: int) -> None:
         """Time has come to ``now``: what was due by then is done, and all is kept."""
@@ -127,7 +125,8 @@ class _Watch:
         self._found.sort(key=lambda item: item[:2])
         self._flow.alarms.extend(found for _, _, found in self._found)
         kept = {tag: condition.kept() for tag, condition in self._open.items()}
-        chunks.put_json(self._memory, _OPEN, kept)
+        if kept != self._kept:
+            chunks.put_json(self._memory, _OPEN, kept)
         if self._last is not None:
             chunks.put_json(self._memory, _LAST, self._last)
 
@@ -221,12 +220,28 @@ class _Watch:
         )
 
 
-def _changes(places: NDArray[np.intp], on: NDArray[np.bool_], was: bool) -> list[int]:
-    """Those of the samples that say something else than the one before."""
-    if not places.size:
-        return []
-    new = np.empty(places.size, dtype=bool)
-    new[0] = on[0] != was
-    np.not_equal(on[1:], on[:-1], out=new[1:])
-    changed: list[int] = places[new].tolist()
-    return changed
+@kernel
+def _find_changes(
+    tag: NDArray[np.int32],
+    score: NDArray[np.float64],
+    threshold: NDArray[np.float64],
+    active: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    deadband: float,
+    on: NDArray[np.bool_],
+    changes: NDArray[np.int64],
+) -> int:
+    """Find the samples (n,) that say something else than the one of their tag before.
+
+    ``on`` (tags,), what was said last, is moved on; ``changes`` (n,) is filled with as many places
+    as the result says. Between on and off, or not judged, a sample says nothing.
+    """
+    count = 0
+    for i in range(tag.size):
+        g = tag[i]
+        off = judged[i] and not active[i] and score[i] <= threshold[i] - deadband
+        if (active[i] and not on[g]) or (off and on[g]):
+            on[g] = active[i]
+            changes[count] = i
+            count += 1
+    return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import compress
 from typing import ClassVar
 
 import numpy as np
@@ -12,17 +13,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.catalogue import Catalogue
+from models.time import MAX_NS
 from topologies.core.flow import READINGS, Flow, Scores, Series
-from topologies.core.state import Memory
+from topologies.core.jit import kernel
+from topologies.core.state import Memory, Table
 from topologies.core.step import Bound, Context, Step
-from topologies.steps.detect.episodes import track
+from topologies.steps.detect.episodes import Episodes, opened, track
 from topologies.steps.patterns import Matcher
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-#: Judges the usable numbers of a series; gives None where it has nothing to say of any.
-Judge = Callable[[Flow, Memory, Series, Mask], Scores | None]
+#: Judges the usable numbers of a series, knowing the open episodes; None: nothing to say of any.
+Judge = Callable[[Memory, Series, Mask, Episodes], Scores | None]
 
 
 class Detector(Step):
@@ -35,6 +38,8 @@ class Detector(Step):
     reads: ClassVar[str] = "readings|features"
     makes: ClassVar[str] = "scores"
     state_version: ClassVar[int] = 1
+    state_parameters: ClassVar[tuple[str, ...]] = ("of", "statistic")
+    loses: ClassVar[str] = "what it learnt is lost, and its open anomalies are never closed"
 
     of: str = Field(
         READINGS, description="What is judged: 'readings', or the name of a window step"
@@ -55,21 +60,47 @@ class Detector(Step):
 
         def detect(flow: Flow, memory: Memory) -> None:
             flow.lane_time[name] = flow.lane_time.get(of, flow.time.now)
-            series = flow.series(of, statistic)
+            series = flow.series(of, statistic) if of != READINGS else flow.series()
             if series is None:
                 return
-            usable = series.usable
-            if not wanted.all(series.tags):
-                usable = usable & wanted(series.tags)[series.tag]
-            horizon = flow.received + skew
-            if of == READINGS and flow.extremes(series.t)[1] > horizon:
-                usable = usable & (series.t <= horizon)
-            scores = judge(flow, memory, series, usable)
+            horizon = flow.received + skew if of == READINGS else MAX_NS
+            usable = np.empty(len(series), bool)
+            _choose(series.usable, series.tag, wanted(series.tags), series.t, horizon, usable)
+            episodes = opened(memory)
+            scores = judge(memory, series, usable, episodes)
             if scores is not None:
                 flow.scores[name] = scores
-                track(flow, memory, scores)
+                track(flow, memory, scores, episodes)
 
         return detect
+
+
+@kernel
+def _choose(
+    usable: Mask,
+    tag: NDArray[np.int32],
+    wanted: Mask,
+    t: NDArray[np.int64],
+    horizon: int,
+    chosen: Mask,
+) -> None:
+    """Fill ``chosen`` (n,): usable, of a tag that is ``wanted`` (tags,), and not after horizon."""
+    for i in range(t.size):
+        chosen[i] = usable[i] and wanted[tag[i]] and t[i] <= horizon
+
+
+def rows_of(table: Table, series: Series, wanted: Matcher) -> NDArray[np.intp]:
+    """The table's row of each number of a series, shape (n,).
+
+    Only tags that are wanted have rows; what is said of the others has no meaning.
+    """
+    tags = series.tags
+    if wanted.all(tags):
+        return table.rows(tags)[series.tag]
+    mask = wanted(tags)
+    rows = np.zeros(len(tags), np.intp)
+    rows[mask] = table.rows(tuple(compress(tags, mask.tolist())))
+    return rows[series.tag]
 
 
 def unknown_statistics(source: Step, wanted: list[str]) -> str:
@@ -79,14 +110,6 @@ def unknown_statistics(source: Step, wanted: list[str]) -> str:
         if made and name not in made:
             return f"reads the statistic {name!r} of {source.name!r}, which makes {', '.join(made)}"
     return ""
-
-
-@lru_cache(maxsize=4096)
-def all_false(size: int) -> Mask:
-    """A read-only mask of False."""
-    mask = np.zeros(size, dtype=bool)
-    mask.flags.writeable = False
-    return mask
 
 
 def unit_of(catalogue: Catalogue, asset: str, tag: str) -> str:

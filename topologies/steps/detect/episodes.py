@@ -1,81 +1,135 @@
 """Episodes: from a score per sample to one anomaly that begins and ends.
 
-Only open episodes are in state, so that nothing is read or written for a tag that is well.
+Only open episodes are in state: for an asset that is well, one look into it says so, and nothing
+else is read or written.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.records.events import Anomaly
 from models.time import format_duration
 from topologies.core.flow import Flow, Scores
+from topologies.core.jit import kernel
 from topologies.core.state import Memory
 from topologies.steps import chunks
 
 _OPEN, _LAST = "open", "last"
 
-
-def open_tags(memory: Memory) -> frozenset[str]:
-    """Tags in an open episode as of the last record."""
-    if memory.get(_OPEN) is None:
-        return frozenset()
-    return frozenset(chunks.get_json(memory, _OPEN))
+#: The open episodes of an asset by tag.
+Episodes = dict[str, dict[str, Any]]
 
 
-def track(flow: Flow, memory: Memory, scores: Scores) -> None:
+def opened(memory: Memory) -> Episodes:
+    """Episodes open as of the last record."""
+    return chunks.get_json(memory, _OPEN)
+
+
+def track(flow: Flow, memory: Memory, scores: Scores, episodes: Episodes) -> None:
     """Append the anomalies that begin or end in this record to ``flow.anomalies``.
 
-    A sample that was not judged changes nothing. The first anomalous one opens an episode
-    (revision 0), the first judged and normal one after closes it (revision 1).
+    ``episodes`` are those of :func:`opened`. A sample that was not judged changes nothing. The
+    first anomalous one opens an episode (revision 0), the first judged and normal one after closes
+    it (revision 1).
     """
-    if memory.get(_OPEN) is None and not np.count_nonzero(scores.active):
+    if not episodes and not np.count_nonzero(scores.active):
         return
-    series, groups = scores.series, scores.series.groups
-    opened = chunks.get_json(memory, _OPEN)
+    series = scores.series
     last: dict[str, Any] | None = None
     found: list[tuple[int, str, Anomaly]] = []
-    any_active = np.logical_or.reduceat(scores.active, groups.start)
-    for g, place in enumerate(groups.tag.tolist()):
-        tag = series.tags[place]
-        if not any_active[g] and tag not in opened:
+    for first, samples, end, peak in _turns(scores, episodes):
+        tag, t = series.tags[series.tag[first]], int(series.t[first])
+        if not samples:
+            episode = episodes.pop(tag)
+            episode["revision"] += 1
+            found.append((t, tag, _anomaly(flow, scores, tag, episode, closed=True)))
+            if last is None:
+                last = chunks.get_json(memory, _LAST)
+            last[tag] = [episode["onset"], episode["revision"]]
             continue
-        begin, end = int(groups.start[g]), int(groups.stop[g])
-        judged = begin + np.flatnonzero(scores.judged[begin:end])
-        flags = scores.active[judged]
-        edges = np.flatnonzero(flags[1:] != flags[:-1]) + 1
-        for run in np.split(judged, edges):
-            if not run.size:
-                continue
-            first = int(run[0])
-            t = int(series.t[first])
-            if scores.active[first]:
-                score = scores.score[run]
-                episode = opened.get(tag)
-                if episode is None:
-                    if last is None:
-                        last = chunks.get_json(memory, _LAST)
-                    episode = opened[tag] = _begin(scores, first, last.get(tag))
-                    found.append((t, tag, _anomaly(flow, scores, tag, episode)))
-                    episode["samples"] = 0
-                episode["end"] = max(episode["end"], int(series.t[run].max()))
-                episode["peak"] = max(episode["peak"], float(score.max()))
-                episode["samples"] += int(run.size)
-            elif tag in opened:
-                episode = opened.pop(tag)
-                episode["revision"] += 1
-                found.append((t, tag, _anomaly(flow, scores, tag, episode, closed=True)))
-                if last is None:
-                    last = chunks.get_json(memory, _LAST)
-                last[tag] = [episode["onset"], episode["revision"]]
+        known = episodes.get(tag)
+        if known is None:
+            if last is None:
+                last = chunks.get_json(memory, _LAST)
+            known = episodes[tag] = _begin(scores, first, last.get(tag))
+            found.append((t, tag, _anomaly(flow, scores, tag, known)))
+            known["samples"] = 0
+        known["end"] = max(known["end"], end)
+        known["peak"] = max(known["peak"], peak)
+        known["samples"] += samples
     found.sort(key=lambda item: item[:2])
     flow.anomalies.extend(anomaly for _, _, anomaly in found)
-    chunks.put_json(memory, _OPEN, opened)
+    chunks.put_json(memory, _OPEN, episodes)
     if last is not None:
         chunks.put_json(memory, _LAST, last)
+
+
+def marked(tags: tuple[str, ...], names: Mapping[str, object]) -> NDArray[np.bool_]:
+    """Which of the tags are among the names, shape (tags,)."""
+    return np.array([tag in names for tag in tags], bool)
+
+
+def _turns(scores: Scores, episodes: Episodes) -> list[tuple[int, int, int, float]]:
+    """What :func:`_find_turns` finds."""
+    series, size = scores.series, len(scores.series)
+    first, samples, end = np.empty((3, size), np.int64)
+    peak = np.empty(size)
+    on = marked(series.tags, episodes)
+    count = _find_turns(
+        series.tag, series.t, scores.score, scores.active, scores.judged,
+        on, first, samples, end, peak,
+    )  # fmt: skip
+    columns = (column[:count].tolist() for column in (first, samples, end, peak))
+    return list(zip(*columns, strict=True))
+
+
+@kernel
+def _find_turns(
+    tag: NDArray[np.int32],
+    t: NDArray[np.int64],
+    score: NDArray[np.float64],
+    active: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    on: NDArray[np.bool_],
+    first: NDArray[np.int64],
+    samples: NDArray[np.int64],
+    end: NDArray[np.int64],
+    peak: NDArray[np.float64],
+) -> int:
+    """Find runs of anomalous samples of one tag, and the samples that end an episode.
+
+    ``tag`` to ``judged`` have shape (n,); ``on`` (tags,), whether a tag is in an episode, is moved
+    on. The last four (n,) are filled with as many rows as the result says: the run's first sample,
+    its samples (0: this sample ends the episode), its newest time and its highest score.
+    """
+    rows = 0
+    running = -1
+    for i in range(t.size):
+        g = tag[i]
+        if not judged[i]:
+            continue
+        if not active[i]:
+            running = -1
+            if on[g]:
+                first[rows], samples[rows], end[rows], peak[rows] = i, 0, t[i], score[i]
+                rows += 1
+            on[g] = False
+            continue
+        if running != g:
+            first[rows], samples[rows], end[rows], peak[rows] = i, 0, t[i], score[i]
+            rows += 1
+        running = g
+        on[g] = True
+        samples[rows - 1] += 1
+        end[rows - 1] = max(end[rows - 1], t[i])
+        peak[rows - 1] = max(peak[rows - 1], score[i])
+    return rows
 
 
 def _begin(scores: Scores, place: int, last: list[int] | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import OrderedDict
 from typing import ClassVar
 
 import numpy as np
@@ -16,10 +16,10 @@ from topologies.core.state import CHUNK, Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps import chunks
 from topologies.steps.detect.base import constant, unknown_statistics
-from topologies.steps.detect.episodes import track
+from topologies.steps.detect.episodes import opened, track
 
-#: Grown forests kept in memory, the newest used; about 1 MB each.
-_KEPT = 64
+#: Bytes of grown forests kept in memory by a process: 700 of 100 trees and 256 rows a tree.
+_KEPT_BYTES = 128 * 1024 * 1024
 
 Floats = NDArray[np.float64]
 
@@ -31,12 +31,17 @@ class IsolationForest(Step):
     learnt and not judged; they stay in state, and the forest is a pure function of them and the
     seed: after a restart it is grown again, the same. Incomplete vectors are counted
     (``incomplete``) and not judged.
+
+    Forests are kept in memory, up to 128 MB of them, and grown again when they are needed and not
+    there (counted: ``forest.grown``).
     """
 
     kind: ClassVar[str] = "forest"
     reads: ClassVar[str] = "features"
     makes: ClassVar[str] = "scores"
     state_version: ClassVar[int] = 1
+    state_parameters: ClassVar[tuple[str, ...]] = ("of", "features", "train_on")
+    loses: ClassVar[str] = "what it learnt is lost, and its open anomalies are never closed"
 
     of: str = Field(description="The window step whose rows are judged")
     features: tuple[str, ...] = Field(
@@ -97,7 +102,9 @@ class IsolationForest(Step):
                 judged[taught] = False
             score = np.full(ends.size, np.nan)
             if judged.any():
-                model = _grown(learnt, len(wanted), self.trees, self.rows_a_tree, self.seed)
+                before = _FORESTS.grown
+                model = _FORESTS.of(learnt, len(wanted), self.trees, self.rows_a_tree, self.seed)
+                flow.count("forest.grown", _FORESTS.grown - before)
                 score[judged] = model.scores(vectors[judged])
             active = (score > threshold) & judged
 
@@ -110,7 +117,7 @@ class IsolationForest(Step):
             thresholds = constant(ends.size, threshold)
             scores = Scores(name, series, score, thresholds, active, judged, why)
             flow.scores[name] = scores
-            track(flow, memory, scores)
+            track(flow, memory, scores, opened(memory))
 
         return detect
 
@@ -128,11 +135,39 @@ class IsolationForest(Step):
         )
 
 
-@lru_cache(maxsize=_KEPT)
-def _grown(rows: bytes, columns: int, trees: int, rows_a_tree: int, seed: int) -> forest.Forest:
-    """A pure function of its arguments, so that remembering it cannot go stale."""
-    learnt = np.frombuffer(rows).reshape(-1, columns)
-    return forest.grow(learnt, trees=trees, rows_a_tree=rows_a_tree, seed=seed)
+class Forests:
+    """Forests by what they were grown from: those asked for last, up to so many bytes.
+
+    Each is a pure function of what it was grown from, so that remembering it cannot go stale.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size = most, 0
+        self._known: OrderedDict[tuple[bytes, int, int, int, int], forest.Forest] = OrderedDict()
+        #: How many were grown so far.
+        self.grown = 0
+
+    def of(
+        self, rows: bytes, columns: int, trees: int, rows_a_tree: int, seed: int
+    ) -> forest.Forest:
+        """The forest of rows of so many float64 each."""
+        key = (rows, columns, trees, rows_a_tree, seed)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known
+        learnt = np.frombuffer(rows).reshape(-1, columns)
+        new = forest.grow(learnt, trees=trees, rows_a_tree=rows_a_tree, seed=seed)
+        self.grown += 1
+        self._known[key] = new
+        self._size += len(rows) + new.nbytes
+        while self._size > self._most and len(self._known) > 1:
+            (other, *_), old = self._known.popitem(last=False)
+            self._size -= len(other) + old.nbytes
+        return new
+
+
+_FORESTS = Forests(_KEPT_BYTES)
 
 
 def _vectors(

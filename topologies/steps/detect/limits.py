@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 
 from models.catalogue import Catalogue
 from models.detectors import limits
-from topologies.core.flow import Flow, Scores, Series
+from topologies.core.flow import Scores, Series
 from topologies.core.state import Memory
 from topologies.core.step import Context
-from topologies.steps.detect.base import Detector, Floats, Judge, Mask, all_false, constant, unit_of
-from topologies.steps.detect.episodes import open_tags
+from topologies.steps.detect.base import Detector, Judge, Mask, constant, unit_of
+from topologies.steps.detect.episodes import Episodes, marked
 
 #: Lists of tags remembered per bound step.
 _REMEMBERED = 4096
@@ -55,48 +55,37 @@ class Limits(Detector):
         catalogue = context.knowledge.catalogue
         known: dict[tuple[str, tuple[str, ...]], _Bounds] = {}
 
-        def judge(flow: Flow, memory: Memory, series: Series, usable: Mask) -> Scores | None:
-            bounds = known.get((series.asset, series.tags))
+        def judge(
+            memory: Memory, series: Series, usable: Mask, episodes: Episodes
+        ) -> Scores | None:
+            tags, size = series.tags, len(series)
+            bounds = known.get((series.asset, tags))
             if bounds is None:
                 if len(known) >= _REMEMBERED:
                     known.clear()
-                bounds = self._bounds(catalogue, series.asset, series.tags)
-                known[series.asset, series.tags] = bounds
+                bounds = known[series.asset, tags] = self._bounds(catalogue, series.asset, tags)
             if not bounds.some:
                 return None
-            low, high = bounds.low.take(series.tag), bounds.high.take(series.tag)
-            score = limits.score(series.v, low, high)
-            judged = usable if bounds.all else usable & bounds.given[series.tag]
-            open_before = memory.get("open") is not None
-            # NaN, which no comparison holds for, goes the long way.
-            lowest, highest = flow.extremes(series.v)
-            if not open_before and lowest >= bounds.highest_low and highest <= bounds.lowest_high:
-                active = all_false(len(series))
-            else:
-                active = score > 0.0
-                active &= judged
-            if open_before or np.count_nonzero(active):
-                opened = open_tags(memory)
-                groups = series.groups
-                was = np.array([series.tags[place] in opened for place in groups.tag.tolist()])
-                over, back = limits.sides(series.v, low, high, bounds.deadband[series.tag])
-                active = limits.hold(over & judged, back & judged, groups.start, groups.size, was)
-                active &= judged
+            on = marked(tags, episodes) if episodes else np.zeros(len(tags), bool)
+            score, active, judged = np.empty(size), np.empty(size, bool), np.empty(size, bool)
+            low, high, band = bounds.low, bounds.high, bounds.deadband
+            limits.judge(series.tag, series.v, usable, low, high, band, on, score, active, judged)
 
             def why(place: int) -> str:
-                return self._why(catalogue, series, low, high, place)
+                tag = int(series.tag[place])
+                return self._why(catalogue, series, float(low[tag]), float(high[tag]), place)
 
-            return Scores(self.name, series, score, constant(len(series), 0.0), active, judged, why)
+            return Scores(self.name, series, score, constant(size, 0.0), active, judged, why)
 
         return judge
 
     def _why(
-        self, catalogue: Catalogue, series: Series, low: Floats, high: Floats, place: int
+        self, catalogue: Catalogue, series: Series, low: float, high: float, place: int
     ) -> str:
         tag, v = series.tags[series.tag[place]], float(series.v[place])
         unit = unit_of(catalogue, series.asset, tag)
-        side = "above its upper" if v > high[place] else "below its lower"
-        limit = float(high[place] if v > high[place] else low[place])
+        side = "above its upper" if v > high else "below its lower"
+        limit = high if v > high else low
         return (
             f"{tag} is {v:.6g}{unit}, {side} {self.level} limit of {limit:.6g}{unit}"
             f" by {abs(v - limit):.4g}{unit}"
@@ -121,28 +110,14 @@ class Limits(Detector):
                 band[place] = self.deadband
             elif own is not None:
                 band[place] = own.deadband
-        given = np.isfinite(low) | np.isfinite(high)
-        return _Bounds(
-            low,
-            high,
-            band,
-            given,
-            bool(given.any()),
-            bool(given.all()),
-            float(low.max()),
-            float(high.min()),
-        )
+        return _Bounds(low, high, band, bool((np.isfinite(low) | np.isfinite(high)).any()))
 
 
 class _Bounds(NamedTuple):
-    """Limits of a list of tags."""
+    """Limits of a list of tags, arrays of shape (tags,)."""
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     deadband: NDArray[np.float64]
-    given: NDArray[np.bool_]
+    #: Whether any tag has a limit.
     some: bool
-    all: bool
-    #: Values from the one to the other are within all limits.
-    highest_low: float
-    lowest_high: float

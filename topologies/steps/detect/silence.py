@@ -13,7 +13,7 @@ from models.time import NEVER, NS_PER_S, Duration, format_duration
 from topologies.core.flow import READINGS, Flow, Groups, Scores, Series
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context, Step
-from topologies.steps.detect.episodes import open_tags, track
+from topologies.steps.detect.episodes import opened, track
 
 #: The tag of an anomaly of all of an asset.
 WHOLE_ASSET = "*"
@@ -35,6 +35,7 @@ class Silence(Step):
     reads: ClassVar[str] = READINGS
     makes: ClassVar[str] = "scores"
     state_version: ClassVar[int] = 1
+    loses: ClassVar[str] = "its open anomalies are never closed"
 
     after: Duration = Field(60_000_000_000, gt=0, description="Silent for longer is an anomaly")
 
@@ -47,12 +48,13 @@ class Silence(Step):
 
         def silence(flow: Flow, memory: Memory) -> None:
             beat = flow.heartbeat
+            episodes = opened(memory)
             if beat is None:
                 flow.lane_time[name] = flow.received
-                if open_tags(memory):
+                if episodes:
                     scores = self._scores(flow, flow.received, 0, "")
                     flow.scores[name] = scores
-                    track(flow, memory, scores)
+                    track(flow, memory, scores, episodes)
                 return
             flow.lane_time[name] = beat.received
             heard = "nothing was heard"
@@ -71,12 +73,12 @@ class Silence(Step):
                 f" (threshold {format_duration(after)}){state}"
             )
             at = beat.received
-            if silent > after and not open_tags(memory):
+            if silent > after and not episodes:
                 # The anomaly began when the time was up, not when a heartbeat told of it.
                 at = since + after
             scores = self._scores(flow, at, silent, why)
             flow.scores[name] = scores
-            track(flow, memory, scores)
+            track(flow, memory, scores, episodes)
 
         return silence
 

@@ -72,3 +72,53 @@ def _events(found: list[Anomaly] | list[AlarmRecord]) -> list[tuple[object, ...]
         ),
         key=lambda one: (one[0], one[1]),
     )
+
+
+#: Any numbers: what is exact does not need to stay clear of thresholds.
+raw_sample = st.tuples(
+    st.sampled_from("ab"),
+    st.integers(0, 90).map(second),
+    st.one_of(st.floats(-50, 50), st.sampled_from([0.0, 1e9, float("nan")])),
+    st.sampled_from([1, 1, 1, 1, 1, 4]),
+)
+EXACT: list[tuple[Step, ...]] = [
+    (Limits(name="detector", low=-20.0, high=20.0, deadband=5.0),),
+    *(
+        (Ewma(name="detector", tau="15s", threshold=1.5, min_samples=5, learn=learn),)
+        for learn in ("clip", "all", "none")
+    ),
+    (RobustZ(name="detector", window=7, threshold=1.5, min_samples=4),),
+    (RobustZ(name="detector", window=7, threshold=1.5, min_samples=4, tags=("b",)),),
+]
+
+
+@pytest.mark.parametrize("steps", EXACT, ids=lambda steps: steps[-1].kind)
+@settings(max_examples=40, deadline=None)
+@given(st.lists(raw_sample, max_size=70), st.sets(st.integers(0, 70), max_size=12))
+def test_scores_state_and_events_are_the_same_bytes_however_samples_were_split(
+    steps: tuple[Step, ...], script: list[Sample | float], cuts: set[int]
+) -> None:
+    alarm = Alarm(of="detector", on_delay="2s")
+    whole = play(Feed(*steps, alarm), script, received=FAR)
+    for places in (cuts, range(80)):
+        split = play(Feed(*steps, alarm), script, places, received=FAR)
+        assert _said(split) == _said(whole)
+        assert split.state.values == whole.state.values
+        assert sorted(split.anomalies, key=_when) == sorted(whole.anomalies, key=_when)
+        assert sorted(split.alarms, key=_when) == sorted(whole.alarms, key=_when)
+
+
+def _said(feed: Feed) -> dict[str, list[tuple[object, ...]]]:
+    """What was said of each tag's samples, in order; scores as they are in memory."""
+    said: dict[str, list[tuple[object, ...]]] = {}
+    for one in feed.scores:
+        series = one.series
+        for i, place in enumerate(series.tag.tolist()):
+            said.setdefault(series.tags[place], []).append(
+                (series.t[i], one.score[i].tobytes(), one.active[i], one.judged[i])
+            )
+    return said
+
+
+def _when(event: Anomaly | AlarmRecord) -> tuple[str, int]:
+    return event.id, event.revision

@@ -79,5 +79,5 @@ def test_all_that_comes_out_is_the_same_after_crashes() -> None:
 
 def test_the_picture_shows_what_feeds_what() -> None:
     picture = mermaid(TOPOLOGY, Topics())
-    assert "window -- std --> wide" in picture
-    assert "limits --> alarm" in picture
+    assert "step_window -- std --> step_wide" in picture
+    assert "step_limits --> step_alarm" in picture
