@@ -61,8 +61,18 @@ def worker(
     show: Annotated[
         bool, typer.Option("--show", help="Print every reading as it is committed")
     ] = False,
+    accept_reset: Annotated[
+        bool,
+        typer.Option(
+            "--accept-reset",
+            help="Start even where state of what is deployed would be lost (see `check`)",
+        ),
+    ] = False,
 ) -> None:
     """Run a worker of a topology. Start more of them to share its partitions.
+
+    Workers write down what they were started with. One whose declaration cannot take over the
+    state of what is deployed says what would be lost, and does not start.
 
     \b
     Examples:
@@ -73,7 +83,9 @@ def worker(
 
     settings = common(context).settings()
     settings.topology(topology)
-    raise typer.Exit(run_topology(settings, topology, instance=instance, show=show))
+    raise typer.Exit(
+        run_topology(settings, topology, instance=instance, show=show, accept_reset=accept_reset)
+    )
 
 
 def sink(

@@ -72,5 +72,7 @@ def _print(found: Status) -> None:
         shown.add_row(collection, str(count))
     console.print(shown)
     console.print(f"\nDead letters: {found.dead_letters}")
+    for topology, said in found.paused.items():
+        console.print(f"Paused: {topology}, {said} ('plantstream resume {topology}')")
     for problem in found.problems:
         Console(stderr=True, highlight=False).print(f"error: {problem}")

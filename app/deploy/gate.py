@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.deploy import registry
 from app.deploy.record import DEPLOYMENT, Deployment, deployment
@@ -15,6 +17,16 @@ from topologies.core.topology import Topology
 from topologies.core.verdict import Change, Verdict, compare
 
 LOG = logging.getLogger("plantstream.deploy")
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What a worker is told when it may start."""
+
+    #: Steps that may begin anew where a partition's state is not fit for them.
+    accepted: frozenset[str]
+    #: Local state of another epoch is of no use.
+    epoch: str
 
 
 class IncompatibleStart(PlantstreamError):
@@ -43,16 +55,16 @@ def enter(
     partitions: Mapping[str, int],
     *,
     accept_reset: bool = False,
-) -> frozenset[str]:
+) -> Entered:
     """Compare with what is deployed, and write down what is from now on.
 
-    Gives the steps that may begin anew where a partition's state is not fit for them. Raises
-    IncompatibleStart, TransportError.
+    Raises IncompatibleStart, TransportError.
     """
     name = topology.name
     declaration = Declaration.of(topology)
     deployed = registry.read(kafka).deployments.get(name)
     accepted: frozenset[str] = frozenset()
+    epoch = uuid.uuid4().hex if deployed is None else deployed.epoch
     if deployed is not None:
         verdict = verdict_on(topology, deployed, partitions)
         if not verdict.compatible and not accept_reset:
@@ -62,10 +74,10 @@ def enter(
         accepted = frozenset({step.name for step in verdict.lost} | lasting)
         for line in lines(verdict):
             LOG.info("%s: %s", name, line)
-    new = deployment(declaration, partitions, accepted, version())
+    new = deployment(declaration, partitions, accepted, version(), epoch)
     if deployed is None or not deployed.same_as(new):
         registry.write(kafka, DEPLOYMENT, name, new)
-    return accepted
+    return Entered(accepted, epoch)
 
 
 def lines(verdict: Verdict) -> Sequence[str]:

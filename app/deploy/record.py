@@ -46,6 +46,8 @@ class Deployment(_Entry):
     partitions: dict[str, int] = Field(default_factory=dict)
     #: Steps that may begin anew on partitions that were not taken over yet (``--accept-reset``).
     accepted: tuple[str, ...] = ()
+    #: Another one after every reset: local state of an earlier one is of no use.
+    epoch: str = ""
 
     def same_as(self, other: Deployment) -> bool:
         """Whether both say the same, whoever said it when."""
@@ -71,7 +73,11 @@ def now() -> int:
 
 
 def deployment(
-    declaration: Declaration, partitions: Mapping[str, int], accepted: frozenset[str], code: str
+    declaration: Declaration,
+    partitions: Mapping[str, int],
+    accepted: frozenset[str],
+    code: str,
+    epoch: str,
 ) -> Deployment:
     """A deployment by this process, now."""
     return Deployment(
@@ -81,6 +87,7 @@ def deployment(
         code=code,
         partitions=dict(sorted(partitions.items())),
         accepted=tuple(sorted(accepted)),
+        epoch=epoch,
     )
 
 

@@ -60,7 +60,12 @@ def run_connectors(settings: Settings, names: list[str]) -> int:
 
 
 def run_topology(
-    settings: Settings, name: str, *, instance: str | None = None, show: bool = False
+    settings: Settings,
+    name: str,
+    *,
+    instance: str | None = None,
+    show: bool = False,
+    accept_reset: bool = False,
 ) -> int:
     """A worker. Raises SettingsError, NotRunning."""
     from app.plant.show import printed
@@ -78,6 +83,7 @@ def run_topology(
                 worker=settings.site.worker,
                 knowledge=settings.site.knowledge,
                 instance=instance,
+                accept_reset=accept_reset,
                 stop=stop,
                 stats=stats,
             )

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from app.deploy import registry
 from app.kafka import KafkaSettings, admin_client, describe
 from app.observe.processes import Process, running
 from app.settings import Settings, resolve
@@ -56,6 +57,8 @@ class Status:
     #: Documents by collection.
     documents: dict[str, int] = field(default_factory=dict)
     dead_letters: int = 0
+    #: Topologies that are paused: who said so, and when.
+    paused: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -70,6 +73,8 @@ def gather(settings: Settings) -> Status:
         kafka = resolve.kafka(settings)
         status.topics = topics(settings, kafka)
         dead = kafka.topics.dead_letters
+        pauses = registry.read(kafka).pauses
+        status.paused = {name: pause.said for name, pause in sorted(pauses.items())}
         status.dead_letters = sum(t.records for t in status.topics if t.topic == dead)
     except (PlantstreamError, KafkaException) as error:
         status.problems.append(f"Kafka: {_reason(error)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,18 @@ class Instance:
             fresh.write_text(uuid.uuid4().hex)
             fresh.replace(path)
         return path.read_text().strip()
+
+    def belongs_to(self, epoch: str) -> None:
+        """Forget local state of another epoch: the topology was reset since it was written.
+
+        Changelogs restore what there is.
+        """
+        path = self.folder / "epoch"
+        if not path.exists() or path.read_text().strip() != epoch:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+            fresh = path.with_suffix(".new")
+            fresh.write_text(epoch)
+            fresh.replace(path)
 
     def release(self) -> None:
         """Let another worker have the folder. Safe to repeat."""

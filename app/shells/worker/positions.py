@@ -66,9 +66,8 @@ class Positions:
         group = self._plan.group
         raise LostInput(
             f"group {group} {how.format(where)}. To start over without the old state, stop all"
-            f" workers of {self._plan.topology.name}, delete the group (kafka-consumer-groups"
-            f" --delete --group {group}), its topics {self._plan.changelog('*')} (kafka-topics"
-            f" --delete) and state/{self._plan.topology.name} in each worker's data folder"
+            f" workers of {self._plan.topology.name} and run"
+            f" 'plantstream reset {self._plan.topology.name}'"
         )
 
     def _range(self, topic: str, partition: int) -> tuple[int, int]:

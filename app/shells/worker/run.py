@@ -126,12 +126,13 @@ class _Job:
             if warning not in self._warned:
                 self._warned.add(warning)
                 LOG.warning("worker %s: %s", self._name, warning)
-        accepted = enter(
+        entered = enter(
             self._topology,
             self._kafka,
             self._plan.partitions(admin_client(self._kafka)),
             accept_reset=self._accept_reset,
         )
+        self._instance.belongs_to(entered.epoch)
         with Follower(self._kafka, self._name) as follower:
             self._stats.paused = lambda: follower.said
             application = WorkerApplication(
@@ -141,7 +142,7 @@ class _Job:
                 self._instance,
                 self._stats,
                 self._knowledge_at,
-                accepted=accepted,
+                accepted=entered.accepted,
                 paused=lambda: follower.paused,
             )
             LOG.info("worker %s runs as instance %s", self._name, self._instance.name)
