@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from models.errors import RecordError, RecordTooLarge
-from models.records import between, deadletter, events, features, headers
+from models.records import between, deadletter, events, features, headers, late
 from models.records import block as blocks
 from topologies.core.flow import Flow
 from topologies.core.record import DEAD_LETTERS, Emission, Record
@@ -20,6 +20,7 @@ DEAD_LETTER_BYTES = 3_000_000
 _SCHEMAS = {
     "readings": headers.BLOCK,
     "features": headers.FEATURES,
+    "late": headers.LATE,
     "anomalies": headers.ANOMALY,
     "alarms": headers.ALARM,
 }
@@ -112,10 +113,12 @@ class Emitter:
         if output.kind == "features":
             return [
                 features.encode(part)
-                for lane, rows in flow.features.items()
+                for lane, rows in (*flow.updates, *flow.features.items())
                 if len(rows) and lane in self._made and (not of or lane in of)
                 for part in features.parts(rows, ROWS_A_RECORD)
             ]
+        if output.kind == "late":
+            return [late.encode(rows) for rows in flow.late if not of or rows.window in of]
         if output.kind == "anomalies":
             return [events.encode(a) for a in flow.anomalies if not of or a.detector in of]
         return [events.encode(a) for a in flow.alarms if not of or a.alarm in of]

@@ -19,6 +19,7 @@ from models.records.events import Alarm, Anomaly
 from models.records.features import Features
 from models.records.heartbeat import Heartbeat
 from models.records.late import Late
+from models.records.late import Late
 from topologies.core.jit import kernel
 from topologies.core.layout import Groups, group, layout_of
 from topologies.core.time import KeyTime
@@ -95,6 +96,10 @@ class Flow:
     block: Block
     heartbeat: Heartbeat | None = None
     features: dict[str, Features] = field(default_factory=dict)
+    #: Windows that have not closed yet, as they are now and then, by the step that holds them.
+    updates: list[tuple[str, Features]] = field(default_factory=list)
+    #: Samples that came too late for windows.
+    late: list[Late] = field(default_factory=list)
     #: Windows that have not closed yet, as they are now and then, by the step that holds them.
     updates: list[tuple[str, Features]] = field(default_factory=list)
     #: Samples that came too late for windows.
