@@ -31,6 +31,7 @@ class Emitter:
 
     def __init__(self, topology: Topology, outputs: Iterable[Output], made: frozenset[str]) -> None:
         self._topology, self._made = topology, made
+        self._counted = {name: f"made.{name}" for name in made}
         self._limit = topology.max_record_bytes
         self._outputs = [
             (output, output.name, _SCHEMAS[output.kind].header) for output in outputs
@@ -39,7 +40,8 @@ class Emitter:
     def emit(
         self, flow: Flow, key: bytes, event_id: bytes, timestamp_ms: int | None = None
     ) -> list[Emission]:
-        """All records of a flow. Raises RecordTooLarge."""
+        """All records of a flow; counts what its steps made. Raises RecordTooLarge."""
+        self._count(flow)
         emissions: list[Emission] = []
         for output, name, schema in self._outputs:
             emissions += [
@@ -52,6 +54,17 @@ class Emitter:
                 self._fit(channel, to.encode(), value, schema, event_id, timestamp_ms)
             )
         return emissions
+
+    def _count(self, flow: Flow) -> None:
+        counted = self._counted
+        for lane, rows in flow.features.items():
+            if lane in counted:
+                flow.count(counted[lane], len(rows))
+        for lane, scores in flow.scores.items():
+            if lane in counted:
+                flow.count(counted[lane], len(scores.series))
+        for alarm in flow.alarms:
+            flow.count(f"made.{alarm.alarm}", 1)
 
     def _fit(
         self,

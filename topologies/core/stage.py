@@ -55,6 +55,8 @@ class CompiledStage(abc.ABC):
         #: Seconds spent by each step in the records that were timed, and how many those were.
         self.step_seconds: dict[str, float] = {}
         self.timed = 0
+        #: Records that failed, by the step (or ``decode``, ``output``, ``state``) they failed in.
+        self.failed: dict[str, int] = {}
         self._timer = timer
         self._emitter = Emitter(topology, stage.outputs, stage.made)
         self._bound: tuple[Knowledge, list[tuple[Step, Bound]]] | None = None
@@ -122,6 +124,7 @@ class CompiledStage(abc.ABC):
                 self.step_seconds[where] = self.step_seconds.get(where, 0.0) + spent
 
     def _dead(self, record: Record, where: str, error: BaseException | None) -> Emission:
+        self.failed[where] = self.failed.get(where, 0) + 1
         cause = error if isinstance(error, Exception) else Exception("unknown")
         return self._emitter.dead(record, where, _reason(cause), cause)
 

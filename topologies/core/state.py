@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -118,6 +119,8 @@ class Memory:
 
     def table(self, columns: Columns) -> Table:
         """The step's table as it was saved last; empty at first."""
+        if self._step not in columns.users:
+            columns.users.add(self._step.partition("/")[0])
         return Table.load(self, columns)
 
 
@@ -133,7 +136,7 @@ class Column:
 class Columns:
     """The columns of a table, with the version of their layout."""
 
-    __slots__ = ("items", "row", "version")
+    __slots__ = ("__weakref__", "items", "row", "users", "version")
 
     def __init__(self, version: int, **columns: Column) -> None:
         self.version = version
@@ -143,6 +146,17 @@ class Columns:
         )
         #: Bytes of a row without its tag's name.
         self.row = sum(dtype.itemsize * max(width, 1) for _, dtype, _, width in self.items)
+        #: The steps that keep tables of these columns: only for those who look in from outside.
+        self.users: set[str] = set()
+        _ALL.add(self)
+
+
+_ALL: WeakSet[Columns] = WeakSet()
+
+
+def columns_in_use(step: str) -> list[Columns]:
+    """Columns a step's tables may have: those it was seen to use, then all others."""
+    return sorted(_ALL, key=lambda columns: step not in columns.users)
 
 
 #: Format, layout version, padding after the names, rows here, chunks in all, bytes of names.
