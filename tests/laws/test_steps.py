@@ -31,6 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "transform.rename": {"tags": {"z": "zeta"}},
     "detect.forest": {"of": "window", "features": ("x:mean", "y:mean"), "train_on": 16},
     "alarm.alarm": {"of": "limits", "on_delay": "300ms"},
+    "combine.as_of": {"left": ("x",), "columns": {"then": "y"}, "tolerance": "1s"},
     "combine.merge": {"keys": {"*": "{asset}"}, "grace": "100ms"},
 }
 

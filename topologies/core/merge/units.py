@@ -67,8 +67,8 @@ def cut_up(key: str, entries: Iterable[Entry], released: int, until: int) -> lis
     for lane in sorted({part.record.lane for part in parts if part.record.features is not None}):
         _windows(key, lane, [part for part in parts if part.record.lane == lane], who, units, cuts)
     for part in parts:
-        first, end = np.searchsorted(cuts, part.t[[part.low, part.high - 1]]).tolist()
-        for unit in units[first : end + 1]:
+        for number in np.unique(np.searchsorted(cuts, part.t[part.low : part.high])).tolist():
+            unit = units[number]
             unit.received = max(unit.received, part.record.received)
             unit.entries.append(part.entry)
     for unit in units:
