@@ -13,7 +13,7 @@ from models.catalogue import Asset, Catalogue, FlatLine, Knowledge, Range, Tag, 
 from models.records.block import Block
 from models.records.values import split
 from models.time import NS_PER_MS, NS_PER_S
-from tests.topologies.steps.feeding import SKEW, Feed, second
+from tests.topologies.steps.feeding import HORIZON, SKEW, Feed, second
 from topologies.core.time import enter
 from topologies.steps.validate import Qartod
 
@@ -89,7 +89,7 @@ def outcome(script: list[Any], cuts: set[int], beats: set[int]) -> tuple[dict[st
     found: dict[str, list[Any]] = {}
     edges = sorted({0, len(samples), *(c for c in cuts | beats if c < len(samples))})
     for a, b in itertools.pairwise(edges):
-        block, after = enter(block_of(samples[a:b]), feed.time, SKEW)
+        block, after = enter(block_of(samples[a:b]), feed.time, SKEW, HORIZON)
         flows = [feed._run(block, after, None)]
         if b in beats or b == len(samples):
             flows.append(feed.beat(1.5, received=RECEIVED))
