@@ -73,6 +73,16 @@ DEAD_LETTERS = Metric(
 COUNTED = Metric(
     "counted", "counter", (*_STAGE, "what"), "What steps count: late samples, heartbeats, …"
 )
+FAILED = Metric(
+    "failed",
+    "counter",
+    (*_STAGE, "step"),
+    "Records that became dead letters, by the step (or decode, output, state) they failed in",
+)
+STATE_BYTES = Metric(
+    "state_bytes", "gauge", (*_STAGE, "step"), "State kept, with its keys; counted now and then"
+)
+STATE_KEYS = Metric("state_keys", "gauge", _STAGE, "Keys that have state; counted now and then")
 STEP_SECONDS = Metric(
     "step_seconds",
     "summary",

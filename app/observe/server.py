@@ -1,17 +1,22 @@
-"""One small HTTP server a process: /live, /ready and /metrics."""
+"""One small HTTP server a process: /live, /ready, /metrics, and what its process adds."""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.observe.health import Health
 from app.observe.metrics import Metrics
+
+#: What a process adds: a page by its name gives status and content, from the query's fields.
+Pages = dict[str, Callable[[Mapping[str, str]], tuple[int, dict[str, Any]]]]
 
 _JSON = "application/json"
 _REUSE = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -24,9 +29,15 @@ class ObserveServer:
     """
 
     def __init__(
-        self, health: Health, metrics: Metrics, host: str = "127.0.0.1", port: int = 0
+        self,
+        health: Health,
+        metrics: Metrics,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        pages: Pages | None = None,
     ) -> None:
-        self._server = _Server((host, port), _handler(health, metrics))
+        handler = _handler(health, metrics, {} if pages is None else pages)
+        self._server = _Server((host, port), handler)
         self.host, self.port = host, int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="observe", daemon=True
@@ -66,12 +77,15 @@ class _Server(ThreadingHTTPServer):
         """A client that hung up is no news."""
 
 
-def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    health: Health, metrics: Metrics, pages: Pages
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 5.0
 
         def do_GET(self) -> None:
-            page = self.path.split("?")[0].rstrip("/")
+            asked = urlsplit(self.path)
+            page = asked.path.rstrip("/")
             if page == "/metrics":
                 self._answer(200, CONTENT_TYPE_LATEST, metrics.text())
             elif page == "/ready":
@@ -80,8 +94,14 @@ def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
             elif page == "/live":
                 live = health.live
                 self._json(200 if live else 503, {"live": live, "problems": health.problems()})
+            elif (more := pages.get(page.lstrip("/"))) is not None:
+                try:
+                    self._json(*more(dict(parse_qsl(asked.query))))
+                except Exception as error:
+                    self._json(500, {"error": f"{type(error).__name__}: {error}"})
             else:
-                self._json(404, {"error": "there are /live, /ready and /metrics"})
+                there = ", ".join(f"/{name}" for name in ("live", "ready", "metrics", *pages))
+                self._json(404, {"error": f"there are {there}"})
 
         def _json(self, status: int, content: dict[str, Any]) -> None:
             self._answer(status, _JSON, json.dumps(content).encode() + b"\n")

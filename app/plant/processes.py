@@ -73,20 +73,22 @@ def run_topology(
 
     topology, kafka = settings.topology(name), resolve.kafka(settings)
     stats, stop = WorkerStats(name), threading.Event()
-    with _observed(settings, "worker", name) as watched:
-        watch(stats, watched)
-        with printed(settings, kafka, name) if show else nullcontext():
-            return run_worker(
-                topology,
-                kafka=kafka,
-                data_dir=settings.data_dir,
-                worker=settings.site.worker,
-                knowledge=settings.site.knowledge,
-                instance=instance,
-                accept_reset=accept_reset,
-                stop=stop,
-                stats=stats,
-            )
+    with (
+        _observed(settings, "worker", name) as watched,
+        watch(stats, watched),
+        printed(settings, kafka, name) if show else nullcontext(),
+    ):
+        return run_worker(
+            topology,
+            kafka=kafka,
+            data_dir=settings.data_dir,
+            worker=settings.site.worker,
+            knowledge=settings.site.knowledge,
+            instance=instance,
+            accept_reset=accept_reset,
+            stop=stop,
+            stats=stats,
+        )
 
 
 def run_store_sink(settings: Settings, name: str) -> int:

@@ -188,15 +188,11 @@ def test_a_stop_commits_what_was_done_and_leaves_the_group(site: Site, number: i
 def test_numbers_and_readiness_are_there_to_see(site: Site) -> None:
     health, numbers = Health(), Metrics("worker", "tally")
     stats = WorkerStats("tally")
-    watch(stats, Observed(health, numbers, None))
-    assert health.problems() == {"worker": "waits for Kafka"}
-    with site.running(stats=stats):
-        site.feed([*series(assets=3, each=5), good("asset-0", 9, [-1.0])])
-        Reader(site, site.readings).until(15)
-        Reader(site, site.dead_letters).until(1)
-        assert health.ready
-        _until(lambda: any(line.startswith("plantstream_lag") for line in _lines(numbers)))
-        shown = dict(line.rsplit(" ", 1) for line in _lines(numbers) if line[0] != "#")
+    watched = Observed(health, numbers, None)
+    with watch(stats, watched):
+        assert health.problems() == {"worker": "waits for Kafka"}
+        shown = _seen(site, stats, watched)
+        assert health.problems() == {"worker": "waits for Kafka"}
     where = 'stage="opcua",topology="tally"'
     assert shown[f"plantstream_received_total{{{where}}}"] == "16.0"
     assert shown[f"plantstream_samples_total{{{where}}}"] == "150.0"
@@ -209,7 +205,31 @@ def test_numbers_and_readiness_are_there_to_see(site: Site) -> None:
     assert shown[f'plantstream_assigned_partitions{{group="{group}",topic="{site.raw}"}}'] == "4.0"
     lag = {name: value for name, value in shown.items() if name.startswith("plantstream_lag")}
     assert len(lag) == 4
-    assert health.problems() == {"worker": "waits for Kafka"}
+    step = 'stage="opcua",step="running",topology="tally"'
+    assert shown[f"plantstream_failed_total{{{step}}}"] == "1.0"
+    assert shown[f"plantstream_state_keys{{{where}}}"] == "3.0"
+    kept = len(b"asset-0|running/") + 17
+    assert float(shown[f"plantstream_state_bytes{{{step}}}"]) == 3 * kept
+
+
+def _seen(site: Site, stats: WorkerStats, watched: Observed) -> dict[str, str]:
+    """What a worker shows of itself after some records, by series."""
+    numbers = watched.metrics
+    with site.running(stats=stats):
+        site.feed([*series(assets=3, each=5), good("asset-0", 9, [-1.0])])
+        Reader(site, site.readings).until(15)
+        Reader(site, site.dead_letters).until(1)
+        assert watched.health.ready
+        for metric in ("plantstream_lag{", "plantstream_state_keys{"):
+            _until(lambda start=metric: any(n.startswith(start) for n in _lines(numbers)))
+        status, page = watched.pages["state"]({"key": "asset-1"})
+        assert (status, page["key"], page["instance"]) == (200, "asset-1", "0")
+        steps = page["stages"]["opcua"]["steps"]
+        assert steps["running"]["bytes"] == 17
+        assert steps["time"]["newest_data"].startswith("2023-11-14T22:13:24")
+        assert watched.pages["state"]({"key": "asset"})[1]["stages"] == {}
+        assert watched.pages["state"]({})[0] == 400
+        return dict(line.rsplit(" ", 1) for line in _lines(numbers) if line[0] != "#")
 
 
 def _lines(numbers: Metrics) -> list[str]:

@@ -96,6 +96,7 @@ def _number(value: Any) -> Any:
 def _other(value: bytes) -> Any:
     """JSON behind a head of 16 bytes (see ``topologies.steps.chunks``), or how many bytes."""
     try:
-        return orjson.loads(value[16:])
+        content = orjson.loads(value[16:])
     except orjson.JSONDecodeError:
-        return f"{len(value)} bytes"
+        content = None
+    return content if isinstance(content, dict | list) else f"{len(value)} bytes"

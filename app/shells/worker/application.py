@@ -104,6 +104,7 @@ class WorkerApplication(Application):
         self._stages: dict[str, _Stage] = {}
         stats.start(plan.group, plan.stages)
         stats.restoring = lambda: bool(self._restoring())
+        stats.stores = self._stores
         self._commit = self._producer.commit_transaction
         self._producer.commit_transaction = self._timed_commit  # type: ignore[method-assign]
         self._checkpoint = self._processing_context.commit_checkpoint
@@ -151,6 +152,20 @@ class WorkerApplication(Application):
         store = self._state_manager.get_store(topic, DEFAULT_STATE_STORE_NAME)
         held = cast(RocksDBStorePartition, store.partitions[partition])
         return (name for name, _ in held.iter_items(b""))
+
+    def _stores(self) -> dict[tuple[str, int], Any]:
+        """The stores of the partitions held, once they are restored: as of the last commit."""
+        held = self._stats.assigned or {}
+        if self._restoring():
+            return {}
+        return {
+            (topic, number): store
+            for topic, numbers in held.items()
+            for number, store in dict(
+                self._state_manager.get_store(topic, DEFAULT_STATE_STORE_NAME).partitions
+            ).items()
+            if number in numbers
+        }
 
     def _transaction(self, topic: str, partition: int) -> Any:
         return self._processing_context.checkpoint.get_store_transaction(topic, partition)

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 from app.observe import Observed, Values
 from app.observe import metrics as m
+from app.shells.worker.inside import StateSizes, state_of
 from app.shells.worker.stats import StageStats, WorkerStats
 
 
-def watch(stats: WorkerStats, watched: Observed) -> None:
-    """Show a worker's numbers and readiness on the pages of its process."""
+@contextmanager
+def watch(stats: WorkerStats, watched: Observed) -> Iterator[None]:
+    """Show a worker's numbers, readiness and state on the pages of its process, in the block."""
     watched.metrics.source(lambda values: export(stats, values))
     watched.health.check("worker", lambda: _reason(stats))
+    watched.pages["state"] = lambda query: _state(stats, query)
+    with StateSizes(stats) as sizes:
+        watched.metrics.source(lambda values: export_sizes(stats.topology, sizes, values))
+        yield
+
+
+def _state(stats: WorkerStats, query: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    key = query.get("key", "")
+    if not key:
+        return 400, {"error": "which key? /state?key=glass/furnace"}
+    return 200, state_of(stats, key)
+
+
+def export_sizes(topology: str, sizes: StateSizes, values: Values) -> None:
+    """Write how much state there is."""
+    for (stage, step), size in dict(sizes.sizes).items():
+        values.set(m.STATE_BYTES, size, topology, stage, step)
+    for stage, keys in dict(sizes.keys).items():
+        values.set(m.STATE_KEYS, keys, topology, stage)
 
 
 def export(stats: WorkerStats, values: Values) -> None:
@@ -46,6 +71,8 @@ def _stage(topology: str, stats: StageStats, values: Values) -> None:
             values.set(m.DEAD_LETTERS, count, *where, reason)
         else:
             values.set(m.COUNTED, count, *where, name)
+    for step, count in dict(stats.stage.failed).items():
+        values.set(m.FAILED, count, *where, step)
     timed = stats.stage.timed
     for step, seconds in dict(stats.stage.step_seconds).items():
         values.summary(m.STEP_SECONDS, timed, seconds, *where, step)

@@ -110,6 +110,9 @@ class StateSizes:
                 sizes[name, step] = sizes.get((name, step), 0) + len(stored) + len(value)
                 keys[name] = keys.get(name, 0) + (step == "time")
                 seen += 1
-                if seen % _PAUSE_EVERY == 0 and self._over.wait(_PAUSE_S):
-                    return
+                if seen % _PAUSE_EVERY == 0 and (self._over.wait(_PAUSE_S) or self._gone(topic)):
+                    return  # a store we go on reading could not be opened by its next owner
         self.sizes, self.keys = sizes, keys
+
+    def _gone(self, topic: str) -> bool:
+        return topic not in (self._stats.assigned or {})

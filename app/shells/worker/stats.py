@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from app.observe.histogram import Histogram
 from topologies.core import CompiledStage, Emission
@@ -69,6 +70,8 @@ class WorkerStats:
         self.restore_remaining = 0
         #: Who paused the topology and when; empty where nobody did.
         self.paused: Callable[[], str] = lambda: ""
+        #: The stores of the partitions held, by (topic, partition): see `inside`.
+        self.stores: Callable[[], Mapping[tuple[str, int], Any]] = dict
         self._running = False
         self._pending: list[int] = []
         self.pend = self._pending.append
@@ -90,6 +93,7 @@ class WorkerStats:
         self._running = False
         self.assigned, self.lag = None, {}
         self.restoring, self.restore_remaining = lambda: False, 0
+        self.stores = dict
         self._pending.clear()
 
     @property

@@ -93,6 +93,16 @@ def test_ready_says_which_condition_does_not_hold_and_why() -> None:
         assert _get(server.url("nothing"))[0] == 404
 
 
+def test_a_process_adds_pages_of_its_own(tmp_path: Path) -> None:
+    with observed("worker", "glass", data_dir=tmp_path) as watched:
+        watched.pages["state"] = lambda query: (200, {"of": query["key"]})
+        url = f"http://127.0.0.1:{watched.port}"
+        assert _get(f"{url}/state?key=glass%2Ffurnace") == (200, '{"of": "glass/furnace"}\n')
+        status, body = _get(f"{url}/state")
+        assert (status, "KeyError" in body) == (500, True)
+        assert "/live, /ready, /metrics, /state" in _get(f"{url}/x")[1]
+
+
 def test_a_check_that_fails_is_a_problem_not_a_crash() -> None:
     health = Health()
     health.check("broken", lambda: str(1 // 0))
