@@ -196,7 +196,7 @@ def judge(
             bits |= _MISSING
         if t[i] > horizon:
             bits, worst = bits | _FUTURE, FAIL
-        if doubt_unknown and not limit["known"]:
+        if row < 0 or (doubt_unknown and not limit["known"]):
             bits, worst = bits | _UNKNOWN_TAG, max(worst, SUSPECT)
         found = gross_range(v[i], limit)
         if found:

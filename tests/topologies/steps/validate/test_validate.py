@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -185,3 +187,76 @@ def test_arrays_that_come_in_are_not_written_to() -> None:
 def test_every_bit_has_a_name() -> None:
     assert explain(sum(TESTS.values())) == list(TESTS)
     assert explain(0) == []
+
+
+def test_a_backlog_that_is_sent_again_among_newer_messages_counts_once() -> None:
+    """A killed connector confirmed nothing: the broker sends all of it again, to new records."""
+    driver = make(x=Tag(), y=Tag(spike=Thresholds(suspect=1e9)))
+
+    def message(n: int) -> None:
+        driver.opcua("a", [(tag, second(n + k / 10), n + k / 10) for tag in "xy" for k in range(5)])
+
+    for n in range(200):
+        message(n)
+    for n in range(200):
+        message(n)
+        if n % 4 == 0:
+            message(200 + n // 4)
+    driver.crash()
+    for n in range(200):
+        message(n)
+    driver.advance("opcua", "a", "1s")
+    counted = Counter((tag, t, value) for _, tag, t, value, _ in driver.readings())
+    assert set(counted.values()) == {1}
+    assert len(counted) == 250 * 10
+    assert driver.counts["duplicates"] == 400 * 10
+    assert {q for *_, q in driver.readings()} == {GOOD}
+
+
+def test_repeats_are_known_as_far_back_as_declared() -> None:
+    driver = make(step=Qartod(repeats=600), x=Tag())
+    for n in range(2000):
+        driver.opcua("a", [("x", second(n), float(n))])
+    kept = sum(map(len, driver.state("opcua", "a").values()))
+    assert kept < 600 * 8 + 2 * 512 * 8 + 500, "old stamps are forgotten"
+    driver.opcua("a", [("x", second(2000 - 600), 1400.0)])
+    assert driver.counts["duplicates"] == 1
+    driver.opcua("a", [("x", second(1000), 1000.0)])
+    assert driver.counts["duplicates"] == 1
+    assert len(driver.readings()) == 2001
+
+
+def test_late_samples_do_not_push_out_newer_ones() -> None:
+    driver = make(x=Tag())
+    driver.opcua("a", [("x", second(n), float(n)) for n in range(1000, 1500)])
+    for _ in range(3):
+        driver.opcua("a", [("x", second(n), float(n)) for n in range(500)])
+        driver.opcua("a", [("x", second(n), float(n)) for n in range(1000, 1500)])
+    assert len(driver.readings()) == 1000
+    assert driver.counts["duplicates"] == 2500
+
+
+@pytest.mark.parametrize("policy", ["suspect", "pass"])
+def test_made_up_tags_are_remembered_only_up_to_a_number(policy: str) -> None:
+    step = Qartod(unknown_tag=policy, most_unknown=5, repeats=0)  # type: ignore[arg-type]
+    driver = make(step=step, x=Tag(), late=Tag())
+    for n in range(50):
+        rows = [(f"made-up-{n}-{k}", second(n), 1.0) for k in range(10)]
+        driver.opcua("a", [("x", second(n), 1.0), *rows])
+    driver.opcua("a", [("late", second(50), 1.0)])
+    assert len(driver.readings()) == 50 * 11 + 1
+    assert driver.counts["unremembered.unknown_tag"] == 500 - 5
+    state = b"".join(driver.state("opcua", "a").values())
+    assert [f"made-up-0-{k}".encode() in state for k in range(6)] == [True] * 5 + [False]
+    assert b"late" in state
+    assert len(state) < 3000
+    assert [(tag, q) for _, tag, _, _, q in driver.readings() if tag in ("x", "late")] == [
+        *[("x", GOOD)] * 50, ("late", GOOD)
+    ]  # fmt: skip
+    assert driver.readings()[10][-1] == SUSPECT
+
+
+def test_dropped_tags_leave_nothing_behind() -> None:
+    driver = make(step=Qartod(unknown_tag="drop"), x=Tag())
+    driver.opcua("a", [("x", second(0), 1.0), ("made-up", second(0), 1.0)])
+    assert not any(b"made-up" in value for value in driver.state("opcua", "a").values())
