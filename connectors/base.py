@@ -144,6 +144,10 @@ class Connector(abc.ABC, Generic[P]):
     def assets(self) -> frozenset[str]:
         """The assets that its parameters name; a source may bring up others by itself."""
 
+    def may_bring(self, asset: str) -> bool:
+        """Whether messages may come of an asset that the parameters do not name."""
+        return False
+
     @classmethod
     @abc.abstractmethod
     def pack(cls, messages: Sequence[Message]) -> bytes:

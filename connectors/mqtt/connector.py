@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from connectors.base import Connector, Environment, Message, now
 from connectors.mqtt.acks import AckWindow, Receipt
 from connectors.mqtt.parameters import MqttParameters, Subscription
-from connectors.mqtt.patterns import compile_pattern, fixed_asset
+from connectors.mqtt.patterns import compile_assets, compile_pattern, fixed_asset
 from connectors.mqtt.times import event_time
 from models.errors import SourceRefused, SourceUnavailable
 from models.records.headers import RAW_MQTT, Schema
@@ -246,6 +246,9 @@ class MqttConnector(Connector[MqttParameters]):
         #: Those that are not taken from topics.
         fixed = (fixed_asset(subscription.asset) for subscription in parameters.subscriptions)
         self._named = frozenset(asset for asset in fixed if asset is not None)
+        self._brings = [
+            compile_assets(each.filter, each.asset) for each in parameters.subscriptions
+        ]
         self._routes = [_route(subscription) for subscription in parameters.subscriptions]
         #: Topics seen, with their asset and route; bounded.
         self._known: dict[str, tuple[str, _Route] | None] = {}
@@ -351,6 +354,9 @@ class MqttConnector(Connector[MqttParameters]):
 
     def assets(self) -> frozenset[str]:
         return self._named
+
+    def may_bring(self, asset: str) -> bool:
+        return any(brings(asset) for brings in self._brings)
 
     @classmethod
     def pack(cls, messages: Sequence[Message]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 #: A shared subscription: ``$share/<group>/<filter>`` (MQTT 5, section 4.8.2).
 _SHARE = re.compile(r"^\$share/[^/+#]+/")
@@ -60,9 +60,43 @@ def fixed_asset(asset: str) -> str | None:
     return None if any(name is not None for _, name, _, _ in parts) else _fill(asset, {})
 
 
+def compile_assets(filter_: str, asset: str) -> Callable[[str], bool]:
+    """Whether some topic that matches the filter stands for an asset."""
+    levels = _SHARE.sub("", filter_).split("/")
+    topic = re.sub(r"\(\?P<[^>]*>", "(?:", _expression(levels))
+    expression = ""
+    for text, name, _, _ in string.Formatter().parse(asset):
+        expression += re.escape(text)
+        if name is None:
+            continue
+        group = f"w{name}"
+        if f"(?P<{group}>" in expression:
+            expression += f"(?P={group})"
+        elif name == "topic":
+            expression += f"(?P<{group}>{topic})"
+        else:
+            expression += f"(?P<{group}>{'.*' if name == 'rest' else '[^/]*'})"
+    match = re.compile(expression, re.DOTALL).fullmatch
+    return lambda name: bool(name) and match(name) is not None
+
+
 def compile_pattern(filter_: str, asset: str) -> Callable[[str], str | None]:
     """A function from topic to asset; None where the topic does not match the filter."""
     levels = _SHARE.sub("", filter_).split("/")
+    match = re.compile(_expression(levels), re.DOTALL).fullmatch
+
+    def asset_of(topic: str) -> str | None:
+        found = match(topic)
+        if found is None:
+            return None
+        values = {name.removeprefix("w"): value or "" for name, value in found.groupdict().items()}
+        return _fill(asset, values | {"topic": topic})
+
+    return asset_of
+
+
+def _expression(levels: Sequence[str]) -> str:
+    """A regular expression of the topics that match, with a group for each wildcard."""
     expression, number = "", 0
     for place, level in enumerate(levels):
         slash = "/" if place else ""
@@ -76,16 +110,7 @@ def compile_pattern(filter_: str, asset: str) -> Callable[[str], str | None]:
             expression += slash + re.escape(level)
     # wildcards at the start do not match topics such as $SYS (4.7.2)
     guard = r"(?!\$)" if levels[0] in ("+", "#") else ""
-    match = re.compile(guard + expression, re.DOTALL).fullmatch
-
-    def asset_of(topic: str) -> str | None:
-        found = match(topic)
-        if found is None:
-            return None
-        values = {name.removeprefix("w"): value or "" for name, value in found.groupdict().items()}
-        return _fill(asset, values | {"topic": topic})
-
-    return asset_of
+    return guard + expression
 
 
 def _fill(asset: str, values: dict[str, str]) -> str:

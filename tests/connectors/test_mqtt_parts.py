@@ -11,7 +11,12 @@ from connectors.base import Environment
 from connectors.mqtt import MqttConnector
 from connectors.mqtt.acks import AckWindow, Receipt
 from connectors.mqtt.parameters import MqttParameters
-from connectors.mqtt.patterns import check_asset, check_filter, compile_pattern
+from connectors.mqtt.patterns import (
+    check_asset,
+    check_filter,
+    compile_assets,
+    compile_pattern,
+)
 from connectors.mqtt.times import event_time
 
 
@@ -37,6 +42,44 @@ from connectors.mqtt.times import event_time
 )
 def test_asset_of_a_topic(filter_: str, asset: str, topic: str, expected: str | None) -> None:
     assert compile_pattern(check_filter(filter_), check_asset(asset, filter_))(topic) == expected
+
+
+@pytest.mark.parametrize(
+    ("filter_", "asset", "name", "expected"),
+    [
+        ("solar/+/+/data", "energy/{1}/{2}", "energy/north/7", True),
+        ("solar/+/+/data", "energy/{1}/{2}", "energy/north/7/8", False),
+        ("solar/+/+/data", "energy/{1}/{2}", "energy/north", False),
+        ("solar/+/data", "{1}-{1}", "a-a", True),
+        ("solar/+/data", "{1}-{1}", "a-b", False),
+        ("plant/#", "plant/{rest}", "plant/a/b", True),
+        ("a/+/b", "{topic}", "a/x/b", True),
+        ("a/+/b", "{topic}", "a/x/c", False),
+        ("#", "{topic}", "$SYS/uptime", False),
+        ("fixed", "meter.{{1}}", "meter.{1}", True),
+        ("fixed", "meter.{{1}}", "meterX{1}", False),
+        ("#", "{rest}", "", False),
+    ],
+)
+def test_assets_that_may_come(filter_: str, asset: str, name: str, expected: bool) -> None:
+    assert compile_assets(filter_, check_asset(asset, filter_))(name) is expected
+
+
+@given(
+    st.lists(st.sampled_from(["a", "+", "x.y", "$c"]), min_size=1, max_size=4), st.booleans(),
+    st.lists(st.sampled_from(["a", "", "x.y", "b"]), min_size=1, max_size=5),
+    st.sampled_from(["p/{1}", "{1}/{2}", "{rest}", "{topic}", "q.{2}{rest}", "{1}{1}"]),
+)  # fmt: skip
+def test_every_asset_that_comes_might_come(
+    levels: list[str], rest: bool, topic: list[str], asset: str
+) -> None:
+    filter_ = "/".join([*levels, "#"] if rest else levels)
+    try:
+        check_asset(asset, filter_)
+    except ValueError:
+        return
+    found = compile_pattern(filter_, asset)("/".join(topic))
+    assert not found or compile_assets(filter_, asset)(found)
 
 
 LEVEL = st.sampled_from(["a", "b", "", "$c", "+", "x.y"])

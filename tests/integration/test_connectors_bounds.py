@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from app.embedded import EmbeddedStack
 from app.kafka import KafkaSettings
-from app.shells.connector_runner import RunnerSettings
+from app.shells.connector_runner import RunnerSettings, Watchdog, known
+from app.shells.connector_runner.status import decode
 from models.records import heartbeat, raw
 from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, beats, data, until
 
@@ -91,3 +93,40 @@ def test_assets_beyond_the_limit_land_without_heartbeats(
     said = [each.getMessage() for each in caplog.records if "max_assets" in each.getMessage()]
     assert len(said) == 1
     assert "'logger/3'" in said[0]
+
+
+def test_a_status_of_many_assets_keeps_the_connector_alive_and_all_of_them_known(
+    kafka: KafkaSettings, loggers: Loggers
+) -> None:
+    """Together their names are larger than any record may be."""
+    names = {f"{number:04}-" + "x" * 500 for number in range(2500)}
+    fixed = [{"filter": f"none/{number}", "asset": name} for number, name in enumerate(names)]
+    parameters = {**loggers.parameters, "heartbeat": "1h", "subscriptions": fixed[:200]}
+    parameters["subscriptions"] += [{"filter": "none/x", "asset": each["asset"]} for each in fixed]
+    settings = RunnerSettings.model_validate({"status_interval": "200ms"})
+    watchdog, stop = Watchdog(kafka), threading.Event()
+    watching = threading.Thread(target=watchdog.run, args=(stop,))
+    watching.start()
+    try:
+        with (
+            LandedTopic(kafka, kafka.topics.connectors) as topic,
+            RunningConnector(
+                "loggers", "mqtt", parameters, kafka, settings=settings
+            ) as connector,
+        ):
+            connector.wait_connected()
+
+            def told(records: list[LandedRecord]) -> set[str]:
+                pages = (each for each in records if each.schema == "connector-assets/1")
+                return {asset.asset for each in pages for asset in known.decode(each.value)}
+
+            topic.until(lambda records: told(records) == names, "all assets on pages")
+            until(lambda: watchdog.stats.alive == 1, "alive")
+            assert connector.stats.errors == {}
+        until(lambda: watchdog.stats.alive == 0, "stopped in order")
+        assert watchdog.stats.deaths == 0
+        statuses = [decode(each.value) for each in topic.records if "/" not in each.key]
+        assert statuses[-1].known == 2500
+    finally:
+        stop.set()
+        watching.join()

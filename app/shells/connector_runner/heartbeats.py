@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from models.records.heartbeat import Heartbeat, State
 from models.time import NS_PER_S
@@ -12,6 +13,14 @@ from models.time import NS_PER_S
 LONGEST_NAME = 512
 #: An alive heartbeat is at most this far ahead of receive time, or of the asset's own last time.
 _AHEAD = 300 * NS_PER_S
+
+
+class Known(NamedTuple):
+    """An asset, and event and receive time of what was last heard of it, ns; None: nothing."""
+
+    asset: str
+    t: int | None
+    received: int | None
 
 
 @dataclass(slots=True)
@@ -51,6 +60,33 @@ class Heartbeats:
         for asset in assets:
             if asset not in self._assets:
                 self._assets[asset] = _Asset(None, now, now)
+
+    def restore(self, known: Iterable[Known], now: int) -> None:
+        """What was heard before a restart: silence goes on from there. The newest first.
+
+        The first heartbeat comes after an interval: they may well speak before.
+        """
+        for each in known:
+            if each.t is None or each.received is None:
+                continue
+            mine = self._assets.get(each.asset)
+            if mine is None and len(self._assets) < self._limit:
+                self._assets[each.asset] = _Asset(each.t, each.received, now)
+            elif mine is not None and mine.t is None:
+                mine.t, mine.received = each.t, each.received
+
+    def connected(self, now: int) -> None:
+        """The way is open again. What a source kept meanwhile comes before any heartbeat."""
+        for asset in self._assets.values():
+            asset.told = now
+
+    def known(self) -> list[Known]:
+        """All assets, in no order."""
+        return [
+            Known(name, asset.t, None if asset.t is None else asset.received)
+            for name, asset in self._assets.items()
+            if len(name) <= LONGEST_NAME
+        ]
 
     def due(self, now: int, alive: Callable[[str], bool]) -> list[Heartbeat]:
         """Heartbeats of those silent for an interval. ``alive``: whether their way is open."""

@@ -9,7 +9,7 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -18,6 +18,8 @@ import pydantic
 
 from app.kafka import KafkaSettings, admin_client, wait_for_kafka
 from app.kafka.topics import connectors_topic, ensure_topics, log_topic
+from app.shells.connector_runner.known import Remembered
+from app.shells.connector_runner.recall import recall
 from app.shells.connector_runner.runner import ConnectorRunner
 from app.shells.connector_runner.settings import RunnerSettings
 from app.shells.connector_runner.stats import ConnectorStats
@@ -77,12 +79,13 @@ def run_connector(
     settings: RunnerSettings | None = None,
     stats: ConnectorStats | None = None,
     stop: threading.Event | None = None,
+    expected: Collection[str] = (),
 ) -> int:
     """Run a connector until ``stop`` is set, or SIGTERM or SIGINT arrives; returns the exit code.
 
     0: stopped on request. 1: it failed. 2: configuration. One line of the log says why. Absences
     of the source and of Kafka are waited out, however long. Signals are only taken in the main
-    thread.
+    thread. ``expected``: assets that should be heard although the parameters do not name them.
     """
     stop = stop or threading.Event()
     stats = stats or ConnectorStats(name, kind)
@@ -93,8 +96,16 @@ def run_connector(
         )
         version = config_version(connector.parameters, templates)
         with _signals(stop):
-            if _prepare(kafka, kind, stats, stop):
-                asyncio.run(_run(connector, kafka, version, settings, stats, stop))
+            remembered = _prepare(kafka, kind, stats, stop)
+            if remembered is not None:
+
+                def made() -> ConnectorRunner:
+                    return ConnectorRunner(
+                        connector, kafka=kafka, config_version=version, settings=settings,
+                        stats=stats, expected=expected, remembered=remembered,
+                    )  # fmt: skip
+
+                asyncio.run(_run(made, stop))
     except PlantstreamError as error:
         LOG.error("%s: %s", name, error)
         return error.exit_code
@@ -108,36 +119,31 @@ def run_connector(
 
 def _prepare(
     kafka: KafkaSettings, kind: str, stats: ConnectorStats, stop: threading.Event
-) -> bool:
-    """Wait for Kafka and see that the topics exist; False when ``stop`` was set first."""
+) -> Remembered | None:
+    """Wait for Kafka, see that the topics exist, and read what an earlier session knew.
+
+    None when ``stop`` was set first.
+    """
     specs = [log_topic(kafka, kafka.topics.raw(kind)), connectors_topic(kafka)]
     while not stop.is_set():
         try:
             stats.kafka_reason = "waiting for it to answer"
             if not wait_for_kafka(kafka, math.inf, stop):
-                return False
+                return None
             ensure_topics(admin_client(kafka, "connector"), specs)
+            remembered = recall(kafka, stats.name, stop)
         except TransportError as error:
             stats.kafka_reason = str(error)
             LOG.warning("%s: %s", stats.name, error)
             stop.wait(_RETRY_S)
         else:
             stats.kafka_reason = ""
-            return True
-    return False
+            return remembered
+    return None
 
 
-async def _run(
-    connector: Connector[Any],
-    kafka: KafkaSettings,
-    version: str,
-    settings: RunnerSettings | None,
-    stats: ConnectorStats,
-    stop: threading.Event,
-) -> None:
-    runner = ConnectorRunner(
-        connector, kafka=kafka, config_version=version, settings=settings, stats=stats
-    )
+async def _run(made: Callable[[], ConnectorRunner], stop: threading.Event) -> None:
+    runner = made()
     stopping = asyncio.Event()
     watching = asyncio.create_task(_watch(stop, stopping))
     try:

@@ -13,30 +13,26 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
 from app.kafka import KafkaSettings
 from app.shells.connector_runner.backoff import Backoff
 from app.shells.connector_runner.gather import Gatherer
 from app.shells.connector_runner.heartbeats import Heartbeats
+from app.shells.connector_runner.known import Remembered
 from app.shells.connector_runner.landing import Landing
 from app.shells.connector_runner.outbox import MemoryOutbox
 from app.shells.connector_runner.records import Record, RecordMaker, session_id
 from app.shells.connector_runner.settings import RunnerSettings
 from app.shells.connector_runner.stats import ConnectorStats
-from app.shells.connector_runner.status import HEADERS, ConnectorStatus, StatusState, encode
+from app.shells.connector_runner.telling import Telling
 from connectors.base import Connector, Message
 from models.errors import SourceRefused, SourceUnavailable
 from models.records.heartbeat import Heartbeat
 from models.time import NS_PER_S
 
 LOG = logging.getLogger("plantstream.connector")
-
-_STATES: dict[str, StatusState] = {
-    "connected": "connected", "starting": "disconnected", "disconnected": "disconnected",
-    "refused": "disconnected", "stopped": "stopped",
-}  # fmt: skip
 
 
 class ConnectorRunner:
@@ -50,7 +46,11 @@ class ConnectorRunner:
         config_version: str = "",
         settings: RunnerSettings | None = None,
         stats: ConnectorStats | None = None,
+        expected: Collection[str] = (),
+        remembered: Remembered | None = None,
     ) -> None:
+        """``expected``: assets that should be heard although the connector's parameters do not
+        name them; ``remembered``: what an earlier session knew."""
         self.name = connector.environment.name
         self.session = session_id(time.time_ns())
         self.stats = stats or ConnectorStats(self.name, connector.kind)
@@ -77,17 +77,37 @@ class ConnectorRunner:
             self._safe, max_records=settings.buffer_records, max_bytes=settings.buffer_bytes
         )
         self._landing = Landing(self._outbox, kafka, self._topic, self.stats)
+        remembered = remembered or Remembered()
+        self._expect(expected, remembered)
+        self._telling = Telling(
+            connector, self.session, self._topic, settings.status_interval, self.stats,
+            self._heartbeats, self._landing, remembered.pages,
+        )  # fmt: skip
         self._acknowledging: deque[Record] = deque()
         self._safe_record = asyncio.Event()
         #: Whether ``read`` waits for the source: everything that came was read.
         self._caught_up = False
 
+    def _expect(self, expected: Collection[str], remembered: Remembered) -> None:
+        now = time.time_ns()
+        declared = self._connector.assets().union(expected)
+        self._heartbeats.expect(declared, now)
+        since = now - self._settings.forget_after
+        still = [
+            each
+            for each in remembered.assets
+            if each.received is not None
+            and each.received >= since
+            and (each.asset in declared or self._connector.may_bring(each.asset))
+        ]
+        still.sort(key=lambda each: each.received or 0, reverse=True)
+        self._heartbeats.restore(still, now)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set; then what was read lands, if Kafka takes it in time."""
-        self._heartbeats.expect(self._connector.assets(), time.time_ns())
         reading = [self._read_for_ever(), self._heartbeat_for_ever(), self._gather_for_ever()]
         landing = [
-            self._landing.run(), self._acknowledge_for_ever(), self._publish_status_for_ever(),
+            self._landing.run(), self._acknowledge_for_ever(), self._telling.for_ever(),
         ]  # fmt: skip
         readers = [self._task(each) for each in reading]
         landers = [self._task(each) for each in landing]
@@ -159,8 +179,8 @@ class ConnectorRunner:
         self.stats.quiet = 0
         self.stats.state, self.stats.reason = "connected", ""
         LOG.info("%s: connected", self.name)
-        self._heartbeats.expect(self._connector.assets(), time.time_ns())
-        self._publish_status()
+        self._heartbeats.connected(time.time_ns())
+        self._telling.status()
 
     def _disconnected(self, state: str, reason: str) -> None:
         if (self.stats.state, self.stats.reason) != (state, reason):
@@ -171,7 +191,7 @@ class ConnectorRunner:
         if was in ("connected", "starting"):
             self._put_batches(self._gatherer.flush())
             self._put_heartbeats(self._heartbeats.disconnected(time.time_ns()))
-            self._publish_status()
+            self._telling.status()
 
     # ------------------------------------------------------------ gathering
 
@@ -288,26 +308,6 @@ class ConnectorRunner:
 
     # ------------------------------------------------------------ status and end
 
-    async def _publish_status_for_ever(self) -> None:
-        while True:
-            self._publish_status()
-            await asyncio.sleep(self._settings.status_interval / NS_PER_S)
-
-    def _publish_status(self) -> None:
-        status = ConnectorStatus(
-            name=self.name,
-            kind=self._connector.kind,
-            session=self.session,
-            topic=self._topic,
-            assets=tuple(sorted(self._connector.assets())),
-            state=_STATES[self.stats.state],
-            interval=self._settings.status_interval,
-            t=time.time_ns(),
-            reason=self.stats.why_not_ready,
-            problems=self.stats.problems,
-        )
-        self._landing.say(self.name, encode(status), HEADERS)
-
     async def _wind_down(self) -> None:
         """Land what was read and that nobody reads any more, and let the source know."""
         self._put_batches(self._gatherer.flush())
@@ -321,8 +321,7 @@ class ConnectorRunner:
             self._given_up()
         while self._acknowledging:
             await self._acknowledge(self._acknowledging.popleft())
-        self._landing.finish_sayings()
-        self._publish_status()
+        self._telling.last_words()
         await self._landing.close(2.0)
 
     def _given_up(self) -> None:

@@ -59,6 +59,12 @@ class RunnerSettings(BaseModel):
         description="Assets that a source may bring up by itself, such as by MQTT topics, and get"
         " heartbeats; the data of further ones lands all the same, and is counted",
     )
+    forget_after: Duration = Field(
+        default=30 * 86_400 * NS_PER_S,
+        ge=0,
+        description="A connector that starts again still expects the assets it knew before, and"
+        " tells of their silence; not those unheard of for this long",
+    )
     drain: Duration = Field(
         default=10 * NS_PER_S,
         ge=0,

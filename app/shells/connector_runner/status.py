@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import MalformedRecord
 from models.records import headers
 
+#: Most of what a status holds, so that Kafka takes it whatever there is to say.
+_ASSETS, _PROBLEMS, _LETTERS = 100, 20, 500
+
 #: Connecting, connected, ended in order, or found dead by a watchdog.
 StatusState = Literal["disconnected", "connected", "stopped", "dead"]
 
@@ -29,7 +32,9 @@ class ConnectorStatus(BaseModel):
     session: str
     #: The raw topic it lands on.
     topic: str
+    #: The first of its assets, in order, and how many there are; all of them are on pages.
     assets: tuple[str, ...]
+    known: int = 0
     state: StatusState
     #: How often it says so, ns.
     interval: int = Field(gt=0)
@@ -41,8 +46,20 @@ class ConnectorStatus(BaseModel):
 
 
 def encode(status: ConnectorStatus) -> bytes:
-    """JSON."""
-    return status.model_dump_json().encode()
+    """JSON of at most 0.4 MB: long lists are cut, and say so."""
+    problems = [_cut(each) for each in status.problems[:_PROBLEMS]]
+    if more := len(status.problems) - len(problems):
+        problems.append(f"… and {more} more")
+    short = {
+        "assets": status.assets[:_ASSETS],
+        "problems": tuple(problems),
+        "reason": _cut(status.reason),
+    }
+    return status.model_copy(update=short).model_dump_json().encode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
 
 
 def decode(value: bytes | None) -> ConnectorStatus:

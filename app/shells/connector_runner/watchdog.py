@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from app.kafka import KafkaSettings, admin_client, consumer_options, error_name, producer_options
 from app.kafka.topics import connectors_topic, ensure_topics
+from app.shells.connector_runner import known
 from app.shells.connector_runner.records import RecordMaker, session_id
 from app.shells.connector_runner.status import HEADERS, ConnectorStatus, decode, encode
 from models.errors import MalformedRecord, TransportError
@@ -70,6 +71,20 @@ class Roll:
     """Who is alive. Pure: told of statuses and of time that passed."""
 
     connectors: dict[str, _Watched] = field(default_factory=dict)
+    #: What each knows of assets: names by page.
+    pages: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
+
+    def page(self, name: str, number: int, assets: tuple[str, ...]) -> None:
+        """A page of assets was read; without assets: it was deleted."""
+        pages = self.pages.setdefault(name, {})
+        pages[number] = assets
+        if not assets:
+            del pages[number]
+
+    def assets(self, status: ConnectorStatus) -> list[str]:
+        """All assets that a connector spoke for."""
+        pages = self.pages.get(status.name, {}).values()
+        return sorted(set(status.assets).union(*pages))
 
     def heard(self, status: ConnectorStatus) -> None:
         """A status was read."""
@@ -172,17 +187,23 @@ class Watchdog:
         return self._position
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
-        if value is None:
-            self._roll.forget((key or b"").decode("utf-8", "replace"))
-            return
+        name = (key or b"").decode("utf-8", "replace")
+        page = known.page_of(name)
         try:
+            if page is not None:
+                assets = [each.asset for each in known.decode(value)] if value else ()
+                self._roll.page(*page, tuple(assets))
+                return
+            if value is None:
+                self._roll.forget(name)
+                return
             status = decode(value)
         except MalformedRecord as error:
             self.stats.malformed += 1
             LOG.warning("%s", error)
             return
-        known = self._roll.connectors.get(status.name)
-        if known is not None and known.status.state == "dead" and status.state != "dead":
+        before = self._roll.connectors.get(status.name)
+        if before is not None and before.status.state == "dead" and status.state != "dead":
             LOG.info("connector %s is back", status.name)
         self._roll.heard(status)
 
@@ -201,7 +222,7 @@ class Watchdog:
         for status in died:
             LOG.error(
                 "connector %s is dead: silent for %d intervals of %.3g s; %d assets disconnected",
-                status.name, PATIENCE, status.interval / NS_PER_S, len(status.assets),
+                status.name, PATIENCE, status.interval / NS_PER_S, len(self._roll.assets(status)),
             )  # fmt: skip
             self._say_disconnected(producer, status)
             dead = status.model_copy(
@@ -214,7 +235,7 @@ class Watchdog:
             # not before Kafka has all of it: else it is tried again
             self._roll.heard(status.model_copy(update={"state": "dead"}))
             self.stats.deaths += 1
-            self.stats.heartbeats += len(status.assets)
+            self.stats.heartbeats += len(self._roll.assets(status))
 
     def _say_disconnected(self, producer: Producer, status: ConnectorStatus) -> None:
         # a session of its own: the connector's numbers stay without gaps
@@ -223,7 +244,7 @@ class Watchdog:
             f"watchdog.{status.name}", session, HEARTBEAT, "", lambda messages: b"", 1
         )
         now = time.time_ns()
-        for asset in status.assets:
+        for asset in self._roll.assets(status):
             record = maker.heartbeat(Heartbeat(asset, State.DISCONNECTED, now, now, None))
             producer.produce(
                 status.topic, record.value, record.key.encode(),

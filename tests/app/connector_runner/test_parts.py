@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.shells.connector_runner.backoff import Backoff
 from app.shells.connector_runner.gather import Gatherer
-from app.shells.connector_runner.heartbeats import Heartbeats
+from app.shells.connector_runner.heartbeats import Heartbeats, Known
 from app.shells.connector_runner.outbox import MemoryOutbox
 from app.shells.connector_runner.records import Record, RecordMaker, kafka_timestamp, session_id
 from app.shells.connector_runner.run import make_connector
@@ -141,6 +141,35 @@ class TestHeartbeats:
         beats = Heartbeats(5 * S)
         assert beats.heard("x" * 512, 0, 0)
         assert not beats.heard("x" * 513, 0, 0)
+
+    def test_silence_goes_on_over_a_restart(self) -> None:
+        before = Heartbeats(5 * S)
+        before.heard("pump", 90 * S, 100 * S)
+        before.expect({"fan"}, 100 * S)
+        after = Heartbeats(5 * S)
+        after.expect({"fan"}, 200 * S)
+        after.restore(before.known(), 200 * S)
+        assert after.due(204 * S, lambda _: True) == []  # it has an interval to speak
+        assert after.due(205 * S, lambda _: True) == [
+            Heartbeat("fan", State.DISCONNECTED, 205 * S, 205 * S, None),
+            Heartbeat("pump", State.ALIVE, 195 * S, 205 * S, 105 * S),
+        ]
+        assert after.recent(205 * S) == 0
+
+    def test_what_was_heard_meanwhile_is_not_undone_and_the_limit_holds(self) -> None:
+        beats = Heartbeats(5 * S, limit=2)
+        beats.heard("pump", 300 * S, 300 * S)
+        beats.restore([Known("pump", S, S), Known("fan", S, S), Known("gone", S, S)], 301 * S)
+        assert sorted(beats.known()) == [Known("fan", S, S), Known("pump", 300 * S, 300 * S)]
+
+    def test_no_heartbeat_overtakes_what_a_source_kept_while_it_was_away(self) -> None:
+        beats = Heartbeats(5 * S)
+        beats.heard("pump", 100 * S, 100 * S)
+        beats.disconnected(101 * S)
+        assert len(beats.due(106 * S, lambda _: False)) == 1
+        beats.connected(110 * S)
+        assert beats.due(111 * S, lambda _: True) == []
+        assert len(beats.due(115 * S, lambda _: True)) == 1
 
     def test_clock_set_back_silences_nobody(self) -> None:
         beats = Heartbeats(5 * S)
@@ -294,6 +323,16 @@ class TestRoll:
         roll.heard(status("disconnected"))
         assert roll.passed(4 * S) == [status("disconnected")]
 
+    def test_speaks_for_all_assets_of_all_pages(self) -> None:
+        roll = Roll()
+        roll.heard(status())
+        roll.page("line", 0, ("b", "c"))
+        roll.page("line", 1, ("d",))
+        roll.page("other", 0, ("x",))
+        assert roll.assets(status()) == ["a", "b", "c", "d"]
+        roll.page("line", 1, ())
+        assert roll.assets(status()) == ["a", "b", "c"]
+
     def test_forgotten(self) -> None:
         roll = Roll()
         roll.heard(status())
@@ -303,6 +342,23 @@ class TestRoll:
 
 def test_status_comes_back_as_written() -> None:
     assert decode(encode(status())) == status()
+
+
+def test_a_status_fits_whatever_there_is_to_say() -> None:
+    """One that Kafka refuses would have a watchdog declare a living connector dead."""
+    long = status().model_copy(
+        update={
+            "assets": tuple(f"{number:05}" + "\0" * 507 for number in range(20_000)),
+            "problems": tuple(f"{number} " + "x" * 1000 for number in range(5_000)),
+            "reason": "y" * 10_000_000,
+        }
+    )
+    value = encode(long)
+    assert len(value) < 500_000
+    read = decode(value)
+    assert read.problems[-1] == "… and 4980 more"
+    assert read.reason == "y" * 499 + "…"
+    assert read.assets == long.assets[:100]
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"[]", b"\xff", encode(status())[:-5]])
