@@ -1,7 +1,7 @@
-"""A worker of the topology `tally` in a process: ``python -m tests.worker_process JSON``.
+"""A worker of `tally` or `lines` in a process: ``python -m tests.worker_process JSON``.
 
-The JSON holds ``kafka`` and ``worker`` settings, ``data_dir``, and perhaps ``instance``,
-``inputs``, ``policy`` and ``log`` (a level).
+The JSON holds ``kafka`` and ``worker`` settings, ``data_dir``, and perhaps ``topology``,
+``instance``, ``inputs``, ``policy`` and ``log`` (a level).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app.kafka import KafkaSettings
 from app.shells.worker import WorkerSettings, run_worker
+from tests.merge_topology import lines
 from tests.worker_topology import tally
 
 
@@ -21,8 +22,9 @@ def main(text: str) -> int:
     logging.basicConfig(
         level=job.get("log", "INFO"), format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
+    topology = tally(tuple(job.get("inputs", ["opcua"])), job.get("policy", "dead-letter"))
     return run_worker(
-        tally(tuple(job.get("inputs", ["opcua"])), job.get("policy", "dead-letter")),
+        lines(grace="2s") if job.get("topology") == "lines" else topology,
         kafka=KafkaSettings(**job["kafka"]),
         worker=WorkerSettings(**job.get("worker", {})),
         data_dir=Path(job["data_dir"]),
