@@ -19,7 +19,7 @@ from models.records.events import Alarm, Anomaly
 from models.records.features import Features
 from models.records.heartbeat import Heartbeat
 from models.records.late import Late
-from models.records.late import Late
+from models.time import MAX_NS
 from topologies.core.jit import kernel
 from topologies.core.layout import Groups, group, layout_of
 from topologies.core.time import KeyTime
@@ -42,14 +42,18 @@ class Series:
     tag: NDArray[np.int32]
     t: NDArray[np.int64]
     v: NDArray[np.float64]
-    #: Whether a number counts: usable quality and finite.
+    #: Whether a number counts: of usable quality, finite, and not from the future.
     usable: NDArray[np.bool_]
-    groups: Groups
     #: Key time just before each sample arrived, ns; None where ``t`` itself says it (features).
     clock: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.t.size)
+
+    @property
+    def groups(self) -> Groups:
+        """The runs of equal tag."""
+        return layout_of(self.tag).groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Scores:
     judged: NDArray[np.bool_]
     #: A sentence for one sample; called only for those that are reported.
     why: Callable[[int], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Origins:
@@ -100,10 +105,6 @@ class Flow:
     updates: list[tuple[str, Features]] = field(default_factory=list)
     #: Samples that came too late for windows.
     late: list[Late] = field(default_factory=list)
-    #: Windows that have not closed yet, as they are now and then, by the step that holds them.
-    updates: list[tuple[str, Features]] = field(default_factory=list)
-    #: Samples that came too late for windows.
-    late: list[Late] = field(default_factory=list)
     scores: dict[str, Scores] = field(default_factory=dict)
     anomalies: list[Anomaly] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
@@ -128,10 +129,13 @@ class Flow:
         if amount:
             self.counts[name] = self.counts.get(name, 0) + amount
 
-    def series(self, lane: str = READINGS, statistic: str = "") -> Series | None:
+    def series(
+        self, lane: str = READINGS, statistic: str = "", horizon: int = MAX_NS
+    ) -> Series | None:
         """The samples, or one statistic of a window step's rows, as a series.
 
-        None where the lane holds nothing for this record.
+        Samples after ``horizon``, the same for all who ask, do not count. None where the lane
+        holds nothing for this record.
         """
         source: Any = self.block if lane == READINGS else self.features.get(lane)
         if source is None or len(source) == 0:
@@ -139,7 +143,7 @@ class Flow:
         known = self._series.get((lane, statistic))
         if known is not None and known[0] is source:
             return known[1]
-        series = self._of_block() if lane == READINGS else _of_features(source, statistic)
+        series = self._of_block(horizon) if lane == READINGS else _of_features(source, statistic)
         self._series[lane, statistic] = (source, series)
         return series
 
@@ -155,15 +159,12 @@ class Flow:
             self._extremes[id(column)] = known
         return known[1], known[2]
 
-    def _of_block(self) -> Series:
+    def _of_block(self, horizon: int) -> Series:
         block = self.block
         size = len(block)
         usable = np.empty(size, bool)
-        _find_usable(block.q, block.v, quality.USABLE, usable)
-        groups = layout_of(block.tag).groups
-        return Series(
-            block.asset, block.tags, block.tag, block.t, block.v, usable, groups, block.clock
-        )
+        _find_usable(block.q, block.v, block.t, horizon, quality.USABLE, usable)
+        return Series(block.asset, block.tags, block.tag, block.t, block.v, usable, block.clock)
 
 
 def _of_features(features: Features, statistic: str) -> Series:
@@ -171,17 +172,21 @@ def _of_features(features: Features, statistic: str) -> Series:
     end, v = features.end, features.stats[statistic]
     if layout.order is not None:
         end, v = end[layout.order], v[layout.order]
-    tag, groups = layout.tag, layout.groups
-    return Series(features.asset, features.tags, tag, end, v, np.isfinite(v), groups)
+    return Series(features.asset, features.tags, layout.tag, end, v, np.isfinite(v))
 
 
 @kernel
 def _find_usable(
     q: NDArray[np.uint8],
     v: NDArray[np.float64],
+    t: NDArray[np.int64],
+    horizon: int,
     flags: NDArray[np.bool_],
     usable: NDArray[np.bool_],
 ) -> None:
-    """Fill ``usable`` (n,): a finite value whose flag counts, by ``flags`` (256,)."""
+    """Fill ``usable`` (n,): finite, not after ``horizon``, and of a flag that counts.
+
+    Flags that count are True in ``flags`` (256,).
+    """
     for i in range(v.size):
-        usable[i] = flags[q[i]] and np.isfinite(v[i])
+        usable[i] = flags[q[i]] and np.isfinite(v[i]) and t[i] <= horizon

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.catalogue import Catalogue
-from models.time import MAX_NS
 from topologies.core.flow import READINGS, Flow, Scores, Series
-from topologies.core.jit import kernel
 from topologies.core.state import Memory, Table
 from topologies.core.step import Bound, Context, Step
 from topologies.steps.detect.episodes import Episodes, opened, track
@@ -55,17 +53,18 @@ class Detector(Step):
         """The detector proper."""
 
     def bind(self, context: Context) -> Bound:
-        name, of, statistic, skew = self.name, self.of, self.statistic, context.max_future_skew
+        name, of, skew = self.name, self.of, context.max_future_skew
+        statistic = "" if of == READINGS else self.statistic
         wanted, judge = Matcher(self.tags), self.judge(context)
 
         def detect(flow: Flow, memory: Memory) -> None:
             flow.lane_time[name] = flow.lane_time.get(of, flow.time.now)
-            series = flow.series(of, statistic) if of != READINGS else flow.series()
+            series = flow.series(of, statistic, flow.received + skew)
             if series is None:
                 return
-            horizon = flow.received + skew if of == READINGS else MAX_NS
-            usable = np.empty(len(series), bool)
-            _choose(series.usable, series.tag, wanted(series.tags), series.t, horizon, usable)
+            usable = series.usable
+            if not wanted.all(series.tags):
+                usable = usable & wanted(series.tags)[series.tag]
             episodes = opened(memory)
             scores = judge(memory, series, usable, episodes)
             if scores is not None:
@@ -73,20 +72,6 @@ class Detector(Step):
                 track(flow, memory, scores, episodes)
 
         return detect
-
-
-@kernel
-def _choose(
-    usable: Mask,
-    tag: NDArray[np.int32],
-    wanted: Mask,
-    t: NDArray[np.int64],
-    horizon: int,
-    chosen: Mask,
-) -> None:
-    """Fill ``chosen`` (n,): usable, of a tag that is ``wanted`` (tags,), and not after horizon."""
-    for i in range(t.size):
-        chosen[i] = usable[i] and wanted[tag[i]] and t[i] <= horizon
 
 
 def rows_of(table: Table, series: Series, wanted: Matcher) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from models.detectors import forest
 from models.records.features import Features
-from topologies.core.flow import Flow, Scores, Series, group
+from topologies.core.flow import Flow, Scores, Series
 from topologies.core.state import CHUNK, Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps import chunks
@@ -113,7 +113,7 @@ class IsolationForest(Step):
 
             tag = np.zeros(ends.size, np.int32)
             nothing = np.full(ends.size, np.nan)
-            series = Series(flow.asset, joined, tag, ends, nothing, complete, group(tag))
+            series = Series(flow.asset, joined, tag, ends, nothing, complete)
             thresholds = constant(ends.size, threshold)
             scores = Scores(name, series, score, thresholds, active, judged, why)
             flow.scores[name] = scores

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from models.records.heartbeat import State
 from models.time import NEVER, NS_PER_S, Duration, format_duration
-from topologies.core.flow import READINGS, Flow, Groups, Scores, Series
+from topologies.core.flow import READINGS, Flow, Scores, Series
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps.detect.episodes import opened, track
@@ -19,7 +19,7 @@ from topologies.steps.detect.episodes import opened, track
 WHOLE_ASSET = "*"
 
 _LAYOUT = struct.Struct("<B7xq")
-_ONE = Groups(np.zeros(1, np.int32), np.zeros(1, np.intp), np.ones(1, np.intp))
+_ONE = np.zeros(1, np.int32)
 _TRUE, _FALSE = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
 
 
@@ -84,9 +84,7 @@ class Silence(Step):
 
     def _scores(self, flow: Flow, t: int, silent: int, why: str) -> Scores:
         seconds = np.array([silent / NS_PER_S])
-        series = Series(
-            flow.asset, (WHOLE_ASSET,), _ONE.tag, np.array([t], np.int64), seconds, _TRUE, _ONE
-        )
+        series = Series(flow.asset, (WHOLE_ASSET,), _ONE, np.array([t], np.int64), seconds, _TRUE)
         threshold = np.array([self.after / NS_PER_S])
         active = _TRUE if silent > self.after else _FALSE
         return Scores(self.name, series, seconds, threshold, active, _TRUE, lambda _: why)
