@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 from app.observe import Observed, observed
 from app.settings import Settings, SettingsError, resolve
 from app.settings.collisions import collisions
+from models.errors import PlantstreamError
 
 LOG = logging.getLogger("plantstream")
 
@@ -26,6 +27,7 @@ def run_connectors(settings: Settings, names: list[str]) -> int:
     kafka = resolve.kafka(settings)
     stop = threading.Event()
     codes: dict[str, int] = {}
+    expected = _expected(settings)
     with _observed(settings, "connect", _joined(names)) as watched, stopping(stop):
         found = {name: resolve.connector(settings, name) for name in names}
 
@@ -41,6 +43,7 @@ def run_connectors(settings: Settings, names: list[str]) -> int:
                     settings=settings.site.connector,
                     stats=stats[name],
                     stop=stop,
+                    expected=expected.get(name, ()),
                 )
             finally:
                 stop.set()
@@ -57,6 +60,27 @@ def run_connectors(settings: Settings, names: list[str]) -> int:
             for thread in threads:
                 thread.join(0.05)
     return max((codes.get(name, 1) for name in names), default=0)
+
+
+def _expected(settings: Settings) -> Mapping[str, Collection[str]]:
+    """By connector, the assets of the catalogue that should be heard through it alone."""
+    from app.shells.connector_runner import make_connector
+    from app.shells.connector_runner.expected import expected_assets
+
+    site = settings.site
+    made = {}
+    for name, entry in site.connectors.items():
+        if not entry.enabled:
+            continue
+        try:
+            _, parameters = settings.connector(name)
+            made[name] = make_connector(
+                name, entry.kind, parameters, modbus_templates=site.modbus_templates
+            )
+        except PlantstreamError as error:
+            # its own process says so; it brings nothing, then
+            LOG.debug("connector %s: %s", name, error)
+    return expected_assets(site.catalogue, made)
 
 
 def run_topology(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,17 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from app.embedded import EmbeddedStack
 from app.kafka import KafkaSettings
+from app.shells.connector_runner.status import ConnectorStatus, decode
 from models.records import heartbeat, raw
 from models.records.heartbeat import Heartbeat, State
-from tests.connector_site import ConnectorProcess, LandedRecord, LandedTopic, beats, data
+from tests.connector_site import (
+    ROOT,
+    ConnectorProcess,
+    LandedRecord,
+    LandedTopic,
+    beats,
+    data,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
@@ -107,3 +118,52 @@ def test_a_logger_that_dies_around_a_restart_is_silent_since_it_was_heard(
         assert beat.elapsed == beat.received - last.received
         t = json.loads(last.payload)["t"]
         assert beat.t == (t + beat.elapsed if beat.state is State.ALIVE else t)
+
+
+def test_a_logger_of_the_catalogue_that_never_spoke_is_missed(
+    stack: EmbeddedStack, kafka: KafkaSettings, topic_prefix: str, tmp_path: Path
+) -> None:
+    """`plantstream connect` knows the catalogue: an asset that never came is told of, too."""
+    site = tmp_path / "plantstream.toml"
+    site.write_text(
+        f"""
+        data_dir = "data"
+        [kafka]
+        bootstrap = "{kafka.bootstrap}"
+        prefix = "{kafka.prefix}"
+        [connector]
+        status_interval = "250ms"
+        [connectors.loggers]
+        kind = "mqtt"
+        host = "{stack.endpoints.mqtt_host}"
+        port = {stack.endpoints.mqtt_port}
+        heartbeat = "500ms"
+        subscriptions = [{{ filter = "{topic_prefix}/+/data", asset = "logger/{{1}}" }}]
+        [catalogue."logger/7"]
+        [catalogue."furnace"]
+        """
+    )
+    with (
+        LandedTopic(kafka, kafka.topics.raw("mqtt")) as topic,
+        LandedTopic(kafka, kafka.topics.connectors) as told,
+    ):
+        command = [sys.executable, "-m", "app", "--config", str(site), "connect", "loggers"]
+        process = subprocess.Popen(command, cwd=ROOT)
+        try:
+            topic.until(lambda records: len(list(beats(records))) >= 2, "heartbeats", 90)
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+        found = [heartbeat.decode(each.value) for each in beats(topic.records)]
+        assert {(beat.asset, beat.state, beat.elapsed) for beat in found} == {
+            ("logger/7", State.DISCONNECTED, None)
+        }
+
+        def statuses(records: list[LandedRecord]) -> list[ConnectorStatus]:
+            return [decode(each.value) for each in records if each.key == "loggers"]
+
+        told.until(
+            lambda records: any(each.state == "stopped" for each in statuses(records)), "its end"
+        )
+        last = statuses(told.records)[-1]
+        assert (last.state, last.interval, last.assets) == ("stopped", 250_000_000, ("logger/7",))
