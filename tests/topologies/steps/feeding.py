@@ -16,6 +16,7 @@ from models.records.block import Block, empty
 from models.records.events import Alarm, Anomaly
 from models.records.features import Features
 from models.records.heartbeat import Heartbeat, State
+from models.records.late import Late
 from models.time import NS_PER_S
 from topologies.core.flow import Flow, Scores
 from topologies.core.state import DictState, Memory, Overlay
@@ -46,6 +47,8 @@ class Feed:
         self.time = KeyTime()
         self.state = DictState()
         self.features: list[Features] = []
+        self.updates: list[Features] = []
+        self.late: list[Late] = []
         self.scores: list[Scores] = []
         self.anomalies: list[Anomaly] = []
         self.alarms: list[Alarm] = []
@@ -93,6 +96,8 @@ class Feed:
         overlay.apply()
         self.time = after
         self.features.extend(flow.features.values())
+        self.updates.extend(rows for _, rows in flow.updates)
+        self.late.extend(flow.late)
         self.scores.extend(flow.scores.values())
         self.anomalies.extend(flow.anomalies)
         self.alarms.extend(flow.alarms)
@@ -100,8 +105,19 @@ class Feed:
             self.counts[name] = self.counts.get(name, 0) + amount
         return flow
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Every row of every closed window, in order."""
+    def late_samples(self) -> list[tuple[str, int, float, int, int]]:
+        """Every sample that came too late for a window: tag, t, value, the window's start, end."""
+        return [
+            (rows.tags[tag], t, v, start, end)
+            for rows in self.late
+            for tag, t, v, start, end in zip(
+                *(column.tolist() for column in (rows.tag, rows.t, rows.v, rows.start, rows.end)),
+                strict=True,
+            )
+        ]
+
+    def rows(self, records: Sequence[Features] | None = None) -> list[dict[str, Any]]:
+        """Every row of every closed window, in order; or of the records given."""
         return [
             {
                 "window": record.window,
@@ -110,9 +126,11 @@ class Feed:
                 "end": int(record.end[row]),
                 "count": int(record.count[row]),
                 "bad": int(record.bad[row]),
+                "partial": int(record.partial[row]),
+                **({"revision": int(record.revision[row])} if record.revision.size else {}),
                 **{name: float(column[row]) for name, column in record.stats.items()},
             }
-            for record in self.features
+            for record in (self.features if records is None else records)
             for row in range(len(record))
         ]
 

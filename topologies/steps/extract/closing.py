@@ -1,19 +1,37 @@
-"""Closing windows: from open panes to rows."""
+"""From open panes to rows of windows."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.records.features import Features
+from models.records.features import EARLY, Features
 from topologies.steps.extract.panes import Pane, Panes
 from topologies.steps.extract.partials import STATISTICS, fold
 
 
+class Shape(NamedTuple):
+    """The windows of a step. Number e ends at e·hop and is ``size`` ns long."""
+
+    name: str
+    size: int
+    hop: int
+    grace: int
+    statistics: tuple[str, ...]
+    #: Whether windows are told of before they close.
+    updates: bool
+
+    @property
+    def panes(self) -> int:
+        """Hops in a window."""
+        return self.size // self.hop
+
+
 def due(held: Panes, count: int, before: int, after: int) -> tuple[list[Pane], list[int]]:
-    """The panes and the windows that close when time goes from window ``before`` to ``after``."""
+    """The panes and the windows after ``before`` up to ``after``."""
     concerned: list[Pane] = []
     windows: list[int] = []
     reached = before
@@ -27,18 +45,20 @@ def due(held: Panes, count: int, before: int, after: int) -> tuple[list[Pane], l
 
 
 def rows(
+    asset: str,
     held: Panes,
     concerned: list[Pane],
     windows: list[int],
-    count: int,
+    shape: Shape,
     *,
-    asset: str,
-    name: str,
-    size: int,
-    hop: int,
-    statistics: tuple[str, ...],
+    on_time: int,
+    news: bool = False,
 ) -> Features:
-    """One row a window and tag that had samples in it, ordered by (end, tag)."""
+    """One row a window and tag that had samples in it, ordered by (end, tag).
+
+    Windows after ``on_time`` close before their time; with ``news`` they do not close, and only
+    those are there that have samples nobody was told of.
+    """
     tables = [held.table(pane) for pane in concerned]
     tags, place = _places(tuple(table.tags for table in tables))
     parts = [table["parts"] for table in tables]
@@ -47,25 +67,24 @@ def rows(
         place,
         parts[0] if len(parts) == 1 else np.concatenate(parts),
         np.array(windows, np.int64),
-        count,
-        hop,
+        shape.panes,
+        shape.hop,
+        news,
     )
     if filled < tag.size:
         tags, tag = _present(tags, tag[:filled])
         counts, said = counts[:, :filled], said[:, :filled]
-    end = counts[0] * hop
-    return Features(
-        asset,
-        name,
-        tags,
-        tag,
-        end - size,
-        end,
-        counts[1],
-        counts[2],
-        {statistic: said[STATISTICS.index(statistic)] for statistic in statistics},
-        np.zeros(filled, np.uint8),
-    )
+    number, n, bad = counts
+    end = number * shape.hop
+    partial = np.zeros(filled, np.uint8)
+    if windows[-1] > on_time and not news:
+        partial[number > on_time] = EARLY
+    stats = {name: said[STATISTICS.index(name)] for name in shape.statistics}
+    found = (asset, shape.name, tags, tag, end - shape.size, end, n, bad, stats, partial)
+    if shape.updates:
+        # Grows with every sample, and once more when the window closes.
+        return Features(*found, n + bad + (not news), not news)
+    return Features(*found)
 
 
 @lru_cache(maxsize=256)

@@ -17,14 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.time import NEVER
 from topologies.core.jit import kernel
 from topologies.core.state import Column, Columns, Memory, Table
 from topologies.steps import chunks
-from topologies.steps.extract.partials import WIDTH, Ints
+from topologies.steps.extract.partials import BAD, TOLD, WIDTH, Ints, N
 
 #: A table's row: the partial of a tag, its origin the start of the pane.
 _COLUMNS = Columns(2, parts=Column(np.float64, 0, WIDTH))
 _OPEN = "open"
+_FLOOR = "floor"
 
 
 class Pane(NamedTuple):
@@ -60,6 +62,30 @@ class Panes:
             self._open = {Pane(number, since) for number, since in pairs}
         return self._open
 
+    @property
+    def floor(self) -> int:
+        """The newest window that closed before its time; NEVER where that is long ago."""
+        data = chunks.get(self._memory, _FLOOR)
+        return NEVER if data is None else int.from_bytes(data, "little", signed=True)
+
+    def set_floor(self, window: int) -> None:
+        """Remember a window that closes before its time; NEVER: none does."""
+        data = b"" if window == NEVER else window.to_bytes(8, "little", signed=True)
+        chunks.put(self._memory, _FLOOR, data)
+
+    def crowd(self, most: int) -> list[Pane]:
+        """The oldest panes, as many as there are more than ``most``."""
+        # Only what is opened can be too many: most records open nothing.
+        if not self._changed or len(self.open) <= most:
+            return []
+        return sorted(self.open)[: len(self.open) - most]
+
+    def told(self) -> None:
+        """All that is in the panes was told of."""
+        for pane in self.open:
+            parts = self.table(pane)["parts"]
+            parts[:, TOLD] = parts[:, N] + parts[:, BAD]
+
     def table(self, pane: Pane) -> Table:
         """The partials of a pane; it is open from now on."""
         table = self._tables.get(pane)
@@ -93,27 +119,34 @@ def assign(
     tag: NDArray[np.int32],
     wanted: NDArray[np.bool_],
     lowest: int,
+    since_clock: int,
+    until_clock: int,
     horizon: int,
     hop: int,
     grace: int,
     count: int,
-) -> tuple[NDArray[np.int32], Ints, int, int]:
+    floor: int,
+) -> tuple[NDArray[np.int32], Ints, Ints, int]:
     """To which pane each sample goes.
 
-    ``wanted`` says which tags are taken; nobody's clock is less than ``lowest``; what is past
-    ``horizon`` is of the future; windows hold ``count`` panes of ``hop``.
+    ``wanted`` says which tags are taken; nobody's clock is less than ``lowest``, and samples are
+    taken whose clock is from ``since_clock`` to ``until_clock``; what is past ``horizon`` is of the
+    future; windows hold ``count`` panes of ``hop``, and those up to ``floor`` have closed.
 
     Gives each sample's place in the list of panes met, (n,), −1 where it is left out; that list,
-    (m, 4): number, since, the first of its samples and one past the last; and how many samples
-    were late and from the future.
+    (m, 4): number, since, the first of its samples and one past the last; the samples that were too
+    late for some window, (l, 2): which, and the newest window that had closed; and how many were
+    from the future.
     """
     size = t.size
     place = np.full(size, -1, np.int32)
     met = np.empty((size, 4), np.int64)
+    lates = np.empty((0, 2), np.int64)
     found = last = late = future = 0
     number, low, high = 0, 0, 0
     for i in range(size):
-        if not wanted[tag[i]]:
+        now = max(clock[i], lowest)
+        if not wanted[tag[i]] or now < since_clock or now > until_clock:
             continue
         if t[i] > horizon:
             future += 1
@@ -121,11 +154,13 @@ def assign(
         if not low <= t[i] < high:
             number = t[i] // hop
             low, high = number * hop, (number + 1) * hop
-        since = number
-        closed = max(clock[i], lowest) - grace
-        if closed >= high:
-            since = max(number, closed // hop)
+        since = max(number, floor)
+        if now - grace >= high:
+            since = max(since, (now - grace) // hop)
         if since > number:
+            if late == 0:
+                lates = np.empty((size, 2), np.int64)
+            lates[late, 0], lates[late, 1] = i, since
             late += 1
             if since >= number + count:
                 continue
@@ -140,4 +175,4 @@ def assign(
             met[last, 0], met[last, 1], met[last, 2] = number, since, i
         met[last, 3] = i + 1
         place[i] = last
-    return place, met[:found], late, future
+    return place, met[:found], lates[:late], future

@@ -24,10 +24,11 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 #: Samples; bad samples; first value; its time, ns from the origin; lowest; highest; mean of value
-#: and of time (s), relative to the first; centred sums of squares of both, and their product.
-N, BAD, REF, TREF, MIN, MAX, MEAN, TMEAN, M2, CTT, CTV = range(11)
+#: and of time (s), relative to the first; centred sums of squares of both, and their product;
+#: samples, bad ones too, that were told of before its window closed.
+N, BAD, REF, TREF, MIN, MAX, MEAN, TMEAN, M2, CTT, CTV, TOLD = range(12)
 #: Numbers in a partial. All 0: no samples.
-WIDTH = 11
+WIDTH = 12
 
 #: What a partial can say of its samples.
 STATISTICS = ("mean", "std", "min", "max", "slope", "rms", "sum", "variance", "range")
@@ -65,12 +66,12 @@ def merge(part: Floats, more: Floats, later: int) -> None:
     It stays relative to its own first sample.
     """
     part[BAD] += more[BAD]
+    part[TOLD] += more[TOLD]
     if more[N] == 0:
         return
     if part[N] == 0:
-        bad = part[BAD]
-        part[:] = more
-        part[BAD] = bad
+        part[N] = more[N]
+        part[REF:TOLD] = more[REF:TOLD]
         part[TREF] += later
         return
     total = part[N] + more[N]
@@ -133,15 +134,22 @@ def absorb(
 
 @kernel
 def fold(
-    panes: Ints, place: NDArray[np.intp], parts: Floats, windows: Ints, count: int, hop: int
+    panes: Ints,
+    place: NDArray[np.intp],
+    parts: Floats,
+    windows: Ints,
+    count: int,
+    hop: int,
+    news: bool,
 ) -> tuple[NDArray[np.int32], Ints, Floats, int]:
     """Windows of ``count`` panes of ``hop`` ns each, from partials of panes.
 
     ``panes``: (p, 2), number, and the window after which it counts; ``place``: (p, r), where in
     ``parts`` that of pane and tag is, −1 where there is none; ``windows``: (w,).
 
-    Gives a row a window and tag that had samples: tag (rows,); window, samples and bad samples,
-    (3, rows); their statistics, (len(STATISTICS), rows); and how many rows are filled.
+    Gives a row a window and tag that had samples (``news``: that nobody was told of): tag, (rows,);
+    window, samples and bad samples, (3, rows); their statistics, (len(STATISTICS), rows); and how
+    many rows are filled.
     """
     tags = place.shape[1]
     most = windows.size * tags
@@ -157,7 +165,7 @@ def fold(
                 at = place[p, of]
                 if at >= 0 and panes[p, 1] < window <= panes[p, 0] + count:
                     merge(whole, parts[at], (panes[p, 0] - window) * hop)
-            if whole[N] + whole[BAD] > 0:
+            if whole[N] + whole[BAD] > (whole[TOLD] if news else 0):
                 tag[filled] = of
                 counts[0, filled], counts[1, filled], counts[2, filled] = (
                     window,
