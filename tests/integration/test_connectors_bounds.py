@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from app.embedded import EmbeddedStack
-from app.kafka import KafkaSettings
+from app.kafka import KafkaSettings, admin_client, producer_options
+from app.kafka.topics import connectors_topic, ensure_topics, log_topic
 from app.shells.connector_runner import RunnerSettings, Watchdog, known
-from app.shells.connector_runner.status import decode
+from app.shells.connector_runner.heartbeats import Known
+from app.shells.connector_runner.status import ConnectorStatus, decode, encode
 from models.records import heartbeat, raw
 from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, beats, data, until
 
@@ -127,6 +130,37 @@ def test_a_status_of_many_assets_keeps_the_connector_alive_and_all_of_them_known
         assert watchdog.stats.deaths == 0
         statuses = [decode(each.value) for each in topic.records if "/" not in each.key]
         assert statuses[-1].known == 2500
+    finally:
+        stop.set()
+        watching.join()
+
+
+def test_a_watchdog_whose_queue_is_full_speaks_for_every_asset(
+    stack: EmbeddedStack, kafka: KafkaSettings
+) -> None:
+    """A site may set how much its Kafka clients queue."""
+    names = {f"logger/{number}" for number in range(60)}
+    dead = ConnectorStatus(
+        name="loggers", kind="mqtt", session="s", topic=kafka.topics.raw("mqtt"), assets=(),
+        state="connected", interval=100_000_000, t=0,
+    )  # fmt: skip
+    specs = [log_topic(kafka, dead.topic), connectors_topic(kafka)]
+    ensure_topics(admin_client(kafka), specs)
+    producer = Producer(producer_options(kafka, "test"))
+    page = known.encode("loggers", [Known(name, 1, 1) for name in names])
+    producer.produce(kafka.topics.connectors, page, known.page_key("loggers", 0))
+    producer.produce(kafka.topics.connectors, encode(dead), b"loggers")
+    assert producer.flush(30) == 0
+    small = kafka.model_copy(update={"options": {"queue.buffering.max.messages": 10}})
+    watchdog, stop = Watchdog(small), threading.Event()
+    watching = threading.Thread(target=watchdog.run, args=(stop,))
+    watching.start()
+    try:
+        with LandedTopic(kafka, dead.topic) as topic:
+            topic.until(lambda records: {each.key for each in beats(records)} == names, "all")
+        until(lambda: watchdog.stats.deaths == 1, "told")
+        assert watchdog.stats.heartbeats == 60
+        assert watching.is_alive()
     finally:
         stop.set()
         watching.join()

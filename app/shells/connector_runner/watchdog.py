@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -122,7 +123,7 @@ class Watchdog:
         while not stop.is_set():
             try:
                 self._watch(stop)
-            except (KafkaException, TransportError) as error:
+            except (KafkaException, TransportError, BufferError) as error:
                 self.stats.error("kafka", error_name(error))
                 if not self.stats.reason:
                     LOG.warning("cannot watch: %s", error)
@@ -228,7 +229,7 @@ class Watchdog:
             dead = status.model_copy(
                 update={"state": "dead", "t": time.time_ns(), "reason": "found dead by a watchdog"}
             )
-            producer.produce(self._topic, encode(dead), status.name.encode(), headers=HEADERS)
+            _produce(producer, self._topic, encode(dead), status.name, headers=HEADERS)
         if producer.flush(_DELIVERY_S):
             raise TransportError("Kafka does not take heartbeats of dead connectors")
         for status in died:
@@ -246,7 +247,23 @@ class Watchdog:
         now = time.time_ns()
         for asset in self._roll.assets(status):
             record = maker.heartbeat(Heartbeat(asset, State.DISCONNECTED, now, now, None))
-            producer.produce(
-                status.topic, record.value, record.key.encode(),
+            _produce(
+                producer, status.topic, record.value, record.key,
                 headers=record.headers, timestamp=record.timestamp,
             )  # fmt: skip
+
+
+def _produce(producer: Producer, topic: str, value: bytes, key: str, **more: Any) -> None:
+    """Hand a record over; where the client's queue is full, once Kafka has taken from it.
+
+    Raises TransportError where it does not in time.
+    """
+    deadline = time.monotonic() + _DELIVERY_S
+    while True:
+        try:
+            producer.produce(topic, value, key.encode(), **more)
+            return
+        except BufferError:
+            if time.monotonic() > deadline:
+                raise TransportError("Kafka does not take heartbeats of dead connectors") from None
+            producer.poll(_POLL_S)
