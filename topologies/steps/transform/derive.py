@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
-from typing import Any, ClassVar
+from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from models import quality
 from models.errors import StepError
+from models.quality import FAIL, GOOD, MISSING, UNKNOWN
 from models.records.block import Block
-from models.time import NEVER, Duration
+from models.time import MAX_NS, NEVER, Duration
 from topologies.core.flow import Flow
-from topologies.core.state import Column, Columns, Memory, Table
+from topologies.core.jit import kernel
+from topologies.core.state import Column, Columns, Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps.transform.expression import Expression
 
 _COLUMNS = Columns(
-    1, t=Column(np.int64, NEVER), v=Column(np.float64, np.nan), q=Column(np.uint8, quality.MISSING)
+    1, t=Column(np.int64, NEVER), v=Column(np.float64, np.nan), q=Column(np.uint8, MISSING)
 )
 _REMEMBERED = 4096
 
@@ -72,122 +72,161 @@ class Derive(Step):
         expression, tolerance = self._parsed, self.tolerance
         names = expression.names
         trigger = names.index(self.on) if self.on else 0
-        applies: dict[str, bool] = {}
+        longest = MAX_NS if tolerance is None else tolerance
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def applies(asset: str) -> bool:
+            return any(fnmatchcase(asset, pattern) for pattern in self.assets)
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def places(tags: tuple[str, ...]) -> NDArray[np.int32] | None:
+            """Where the inputs are in a block's tags, -1: not there; None: none is."""
+            found = [tags.index(name) if name in tags else -1 for name in names]
+            return np.array(found, np.int32) if max(found) >= 0 else None
 
         def derive(flow: Flow, memory: Memory) -> None:
             block = flow.block
-            if block.asset not in applies:
-                if len(applies) >= _REMEMBERED:
-                    applies.clear()
-                applies[block.asset] = any(fnmatchcase(block.asset, p) for p in self.assets)
-            if not applies[block.asset] or not any(name in block.tags for name in names):
+            if not applies(block.asset):
+                return
+            numbers = places(block.tags)
+            if numbers is None:
                 return
             if self.tag in block.tags:
                 raise StepError(f"the derived tag {self.tag!r} also comes from the source")
+            assert block.arrival is not None
             table = memory.table(_COLUMNS)
-            rows = table.rows(names)
-            parts = [_part(block, name) for name in names]
-            added = _inputs(block, parts, table, rows, trigger)
-            if added is not None:
-                v = expression(dict(zip(names, added.v, strict=True)))
-                flow.block = _append(block, self.tag, added, v, tolerance)
-            _remember(block, parts, table, rows)
+            size = len(block)
+            place, oldest = np.empty(size, np.intp), np.empty(size, np.int64)
+            inputs, q = np.empty((len(names), size)), np.empty(size, np.uint8)
+            count = _gather(
+                block.tag, block.t, block.v, block.q, block.arrival, numbers,
+                table.rows(names), table["t"], table["v"], table["q"], trigger,
+                place, inputs, q, oldest,
+            )  # fmt: skip
             table.save()
+            if not count:
+                return
+            place, q = place[:count], q[:count]
+            v = np.array(expression(dict(zip(names, inputs[:, :count], strict=True))))
+            t = block.t[place]
+            infinite = _finish(t, oldest, longest, v, q)
+            flow.block = _append(block, self.tag, place, t, v, q, infinite)
 
         return derive
 
 
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """What the expression needs at each trigger sample. Lists hold an array (m,) per input."""
+@kernel
+def _gather(
+    tag: NDArray[np.int32],
+    t: NDArray[np.int64],
+    v: NDArray[np.float64],
+    q: NDArray[np.uint8],
+    arrival: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    rows: NDArray[np.intp],
+    held_t: NDArray[np.int64],
+    held_v: NDArray[np.float64],
+    held_q: NDArray[np.uint8],
+    trigger: int,
+    place: NDArray[np.intp],
+    inputs: NDArray[np.float64],
+    flags: NDArray[np.uint8],
+    oldest: NDArray[np.int64],
+) -> int:
+    """The newest of each input at every trigger sample, and those held for the next record.
 
-    #: The trigger samples' places in the block.
-    place: NDArray[np.intp]
-    t: list[NDArray[np.int64]]
-    v: list[NDArray[np.float64]]
-    q: list[NDArray[np.uint8]]
+    ``numbers`` are the inputs' places in the block's tags (-1: not there), ``rows`` those in what
+    is held. Fills the trigger samples' ``place`` in the block, ``inputs`` (one row an input), their
+    worst flag and their oldest time; gives how many there are.
+    """
+    at, end = np.searchsorted(tag, numbers), np.searchsorted(tag, numbers + 1)
+    count = 0
+    for i in range(at[trigger], end[trigger]):
+        seen, flag, earliest = True, q[i], t[i]
+        for number in range(numbers.size):
+            row = rows[number]
+            while at[number] < end[number] and arrival[at[number]] <= arrival[i]:
+                held_t[row], held_v[row] = t[at[number]], v[at[number]]
+                held_q[row] = q[at[number]]
+                at[number] += 1
+            seen = seen and held_t[row] != NEVER
+            inputs[number, count] = held_v[row]
+            if _rank(held_q[row]) > _rank(flag):
+                flag = held_q[row]
+            earliest = min(earliest, held_t[row])
+        if seen:
+            place[count], flags[count], oldest[count] = i, flag, earliest
+            count += 1
+    for number in range(numbers.size):
+        if at[number] < end[number]:
+            row, last = rows[number], end[number] - 1
+            held_t[row], held_v[row], held_q[row] = t[last], v[last], q[last]
+    return count
 
 
-def _part(block: Block, name: str) -> slice:
-    """Where the samples of a tag are."""
-    if name not in block.tags:
-        return slice(0, 0)
-    number = block.tags.index(name)
-    low, high = np.searchsorted(block.tag, (number, number + 1))
-    return slice(int(low), int(high))
+@kernel
+def _rank(flag: int) -> int:
+    """FAIL > SUSPECT > GOOD > UNKNOWN > MISSING."""
+    if flag == MISSING:
+        return 0
+    if flag == UNKNOWN:
+        return 1
+    return 2 if flag == GOOD else flag
 
 
-def _inputs(
-    block: Block, parts: list[slice], table: Table, rows: NDArray[np.intp], trigger: int
-) -> _Inputs | None:
-    place = np.arange(parts[trigger].start, parts[trigger].stop)
-    if not place.size or block.arrival is None:
-        return None
-    arrival = block.arrival[place]
-    t: list[Any] = []
-    v: list[Any] = []
-    q: list[Any] = []
-    for number, part in enumerate(parts):
-        row = rows[number]
-        # The newest sample of this input that had arrived, or what the state remembers.
-        newest = np.searchsorted(block.arrival[part], arrival, side="right") - 1
-        kept = newest < 0
-        at = np.where(kept, 0, newest) + part.start if part.stop > part.start else None
-        for name, column, into in (("t", block.t, t), ("v", block.v, v), ("q", block.q, q)):
-            old: Any = table[name][row]
-            values = np.full(place.size, old) if at is None else np.where(kept, old, column[at])
-            into.append(values.astype(column.dtype))
-    seen = np.logical_and.reduce([times != NEVER for times in t])
-    if not seen.any():
-        return None
-    if not seen.all():
-        t, v, q = ([column[seen] for column in columns] for columns in (t, v, q))
-        place = place[seen]
-    return _Inputs(place, t, v, q)
+@kernel
+def _finish(
+    t: NDArray[np.int64],
+    oldest: NDArray[np.int64],
+    tolerance: int,
+    v: NDArray[np.float64],
+    q: NDArray[np.uint8],
+) -> int:
+    """Flag results that are no number, infinite or too old; gives how many are infinite."""
+    infinite = 0
+    for i in range(t.size):
+        if t[i] - oldest[i] > tolerance:
+            v[i] = np.nan
+        if np.isnan(v[i]):
+            q[i] = MISSING
+        elif np.isinf(v[i]):
+            q[i] = FAIL
+            infinite += 1
+    return infinite
 
 
 def _append(
-    block: Block, tag: str, added: _Inputs, v: NDArray[np.float64], tolerance: int | None
+    block: Block,
+    tag: str,
+    place: NDArray[np.intp],
+    t: NDArray[np.int64],
+    v: NDArray[np.float64],
+    q: NDArray[np.uint8],
+    infinite: int,
 ) -> Block:
-    place = added.place
-    v = np.broadcast_to(v, place.shape)
-    q = quality.roll_up(*added.q)
-    q = np.where(np.isnan(v), np.uint8(quality.MISSING), q)
-    q = np.where(np.isinf(v), np.uint8(quality.FAIL), q)
-    t = block.t[place]
-    if tolerance is not None:
-        stale = t - np.minimum.reduce(added.t) > tolerance
-        q = np.where(stale, np.uint8(quality.MISSING), q)
-        v = np.where(stale, np.nan, v)
-    size = len(block)
-    infinite = [(size + int(i), "f", str(float(v[i]))) for i in np.flatnonzero(np.isinf(v))]
+    """The block with the samples of another tag behind its own."""
+    assert block.clock is not None
+    assert block.arrival is not None
+    size, more = len(block), place.size
+    typed = block.typed
+    if infinite:
+        places = np.flatnonzero(np.isinf(v)).tolist()
+        typed += tuple((size + place, "f", str(float(v[place]))) for place in places)
 
-    def extend(column: NDArray[Any], more: Any) -> NDArray[Any]:
-        return np.concatenate([column, more]) if column.size else column
+    def extended(column: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        return np.concatenate((column, np.zeros(more, np.uint32))) if column.size else column
 
-    zeros = np.zeros(place.size, np.uint32)
-    return replace(
-        block,
-        tags=(*block.tags, tag),
-        tag=np.concatenate([block.tag, np.full(place.size, len(block.tags), np.int32)]),
-        t=np.concatenate([block.t, t]),
-        v=np.concatenate([block.v, v]),
-        q=np.concatenate([block.q, q.astype(np.uint8)]),
-        code=extend(block.code, zeros),
-        why=extend(block.why, zeros),
-        typed=(*block.typed, *infinite),
-        clock=None if block.clock is None else np.concatenate([block.clock, block.clock[place]]),
-        arrival=(
-            None if block.arrival is None else np.concatenate([block.arrival, block.arrival[place]])
-        ),
+    return Block(
+        block.asset,
+        (*block.tags, tag),
+        np.concatenate((block.tag, np.full(more, len(block.tags), np.int32))),
+        np.concatenate((block.t, t)),
+        np.concatenate((block.v, v)),
+        np.concatenate((block.q, q)),
+        extended(block.code),
+        extended(block.why),
+        typed,
+        block.received,
+        np.concatenate((block.clock, block.clock[place])),
+        np.concatenate((block.arrival, block.arrival[place])),
     )
-
-
-def _remember(
-    block: Block, parts: list[slice], table: Table, rows: NDArray[np.intp]
-) -> None:
-    for row, part in zip(rows.tolist(), parts, strict=True):
-        if part.stop > part.start:
-            last = part.stop - 1
-            table["t"][row], table["v"][row] = block.t[last], block.v[last]
-            table["q"][row] = block.q[last]

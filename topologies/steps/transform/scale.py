@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from models.errors import ConfigError
 from models.records.block import Block
 from models.records.values import Typed
 from topologies.core.flow import Flow
+from topologies.core.jit import kernel
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context, Step
 from topologies.steps.transform.units import conversion
@@ -67,14 +67,28 @@ class _Scale:
     table: tuple[Floats, Floats] | None
 
 
+#: How a tag is scaled, as the kernel reads it: a table from ``first`` to ``last`` of all points
+#: (none: ``first`` is ``last``), then gain and offset.
+_HOW = np.dtype(
+    [
+        ("gain", np.float64),
+        ("offset", np.float64),
+        ("first", np.int64),
+        ("last", np.int64),
+    ]
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A list of tags; arrays of shape (len(tags),)."""
+    """How a list of tags is scaled."""
 
-    gain: Floats
-    offset: Floats
+    #: Of type :data:`_HOW`, and whether a tag is scaled at all; shape (tags,).
+    how: NDArray[Any]
     touched: NDArray[np.bool_]
-    tables: tuple[tuple[int, Floats, Floats], ...]
+    #: The points of all tables, one after the other.
+    raw: Floats
+    calibrated: Floats
 
 
 def _scales(
@@ -104,29 +118,65 @@ def _plan(tags: tuple[str, ...], scales: Mapping[str, _Scale]) -> _Plan | None:
     mine = [scales.get(tag) for tag in tags]
     if not any(mine):
         return None
-    return _Plan(
-        np.array([one.gain if one else 1.0 for one in mine]),
-        np.array([one.offset if one else 0.0 for one in mine]),
-        np.array([one is not None for one in mine]),
-        tuple((n, *one.table) for n, one in enumerate(mine) if one is not None and one.table),
-    )
+    how = np.zeros(len(tags), _HOW)
+    how["gain"] = 1.0
+    raw, calibrated = [np.empty(0)], [np.empty(0)]
+    points = 0
+    for place, scale in enumerate(mine):
+        if scale is None:
+            continue
+        how[place]["gain"], how[place]["offset"] = scale.gain, scale.offset
+        if scale.table is not None:
+            raw.append(scale.table[0])
+            calibrated.append(scale.table[1])
+            how[place]["first"] = points
+            points += scale.table[0].size
+            how[place]["last"] = points
+    touched = np.array([scale is not None for scale in mine])
+    return _Plan(how, touched, np.concatenate(raw), np.concatenate(calibrated))
 
 
 def _apply(block: Block, plan: _Plan) -> Block:
-    v, tag = block.v, block.tag
-    for number, raw, calibrated in plan.tables:
-        # Samples are grouped by tag, so those of one tag are a slice.
-        low, high = np.searchsorted(tag, (number, number + 1))
-        if high > low:
-            v = v.copy() if v is block.v else v
-            part = v[low:high]
-            # interp sends NaN to NaN, and holds the ends.
-            v[low:high] = np.interp(part, raw, calibrated)
-    v = v * plan.gain.take(tag)
-    v += plan.offset.take(tag)
-    if block.typed or not math.isfinite(np.add.reduce(v)):
-        return replace(block, v=v, typed=_typed(block, v, plan.touched[tag]))
+    v = np.empty(len(block))
+    finite = _scale(block.tag, block.v, plan.how, plan.raw, plan.calibrated, v)
+    if block.typed or not finite:
+        return replace(block, v=v, typed=_typed(block, v, plan.touched[block.tag]))
     return block.changed(v=v)
+
+
+@kernel
+def _scale(
+    tag: NDArray[np.int32], v: Floats, how: NDArray[Any], raw: Floats, calibrated: Floats,
+    scaled: Floats,
+) -> bool:  # fmt: skip
+    """Fill ``scaled`` (n,); whether all are finite."""
+    finite = True
+    for i in range(v.size):
+        one, x = how[tag[i]], v[i]
+        if one["first"] < one["last"]:
+            x = _interpolate(x, raw, calibrated, one["first"], one["last"] - 1)
+        scaled[i] = x * one["gain"] + one["offset"]
+        finite &= np.isfinite(scaled[i])
+    return finite
+
+
+@kernel
+def _interpolate(x: Any, raw: Floats, calibrated: Floats, low: int, high: int) -> Any:
+    """Between the points ``low`` and ``high``; held at the ends, NaN stays NaN."""
+    if np.isnan(x):
+        return x
+    if x <= raw[low]:
+        return calibrated[low]
+    if x >= raw[high]:
+        return calibrated[high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if raw[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    slope = (calibrated[low + 1] - calibrated[low]) / (raw[low + 1] - raw[low])
+    return slope * (x - raw[low]) + calibrated[low]
 
 
 def _typed(block: Block, v: Floats, touched: NDArray[np.bool_]) -> tuple[Typed, ...]:

@@ -165,6 +165,7 @@ def test_splitting_records_differently_derives_the_same(
         ("x" * 1001, "1000 characters"),
         ("max(*x)", "*x"),
         ("1e999 * x", "beyond"),
+        ("-" * 900 + "x", "nested"),
     ],
 )
 def test_what_is_no_arithmetic_is_refused_when_declared(text: str, word: str) -> None:
