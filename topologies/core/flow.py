@@ -122,7 +122,6 @@ class Flow:
     #: What goes to the next stage: topic (as an output), key, rows.
     between: list[tuple[str, str, Between]] = field(default_factory=list)
     _series: dict[tuple[str, str], tuple[object, Series]] = field(default_factory=dict)
-    _extremes: dict[int, tuple[object, Any, Any]] = field(default_factory=dict)
 
     def count(self, name: str, amount: int) -> None:
         """Count something; exported as a metric of the worker."""
@@ -146,18 +145,6 @@ class Flow:
         series = self._of_block(horizon) if lane == READINGS else _of_features(source, statistic)
         self._series[lane, statistic] = (source, series)
         return series
-
-    def extremes(self, column: NDArray[Any]) -> tuple[Any, Any]:
-        """Lowest and highest of a column of at least one number (NaN: one is NaN).
-
-        Several steps ask for those of the same column; they are looked for once.
-        """
-        known = self._extremes.get(id(column))
-        if known is None:
-            # The column is kept with them, so that its id stays its own.
-            known = column, np.minimum.reduce(column).item(), np.maximum.reduce(column).item()
-            self._extremes[id(column)] = known
-        return known[1], known[2]
 
     def _of_block(self, horizon: int) -> Series:
         block = self.block

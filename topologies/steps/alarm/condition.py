@@ -9,7 +9,7 @@ against the newest time known just then. So it does not matter which record tell
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -36,7 +36,7 @@ class Condition:
 
     def kept(self) -> dict[str, Any]:
         """What goes into state."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def on(self) -> bool:
