@@ -1,133 +1,118 @@
-"""The graph of a topology, drawn from its declaration: text, Mermaid, or JSON."""
+"""The graph of a topology as text, Mermaid, or JSON; with what was measured of it, where it was."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 
 import orjson
 
 from models.topics import Topics
-from topologies.core.flow import READINGS
+from topologies.core.graph import Edge, Graph, Live, Node, graph
 from topologies.core.record import DEAD_LETTERS
-from topologies.core.topology import Output, Topology
+from topologies.core.topology import Topology
+
+__all__ = ["Edge", "Graph", "Live", "Node", "graph", "json", "mermaid", "text"]
+
+_MARKS = {"topic": "▤", "decode": "▷", "step": "●", "merge": "⋈"}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A topic or a step."""
-
-    #: A step's is its name; the others' contain a character that no step's name has.
-    id: str
-    #: "topic", "decode" or "step".
-    kind: str
-    label: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What flows from one node to another."""
-
-    source: str
-    target: str
-    label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """Nodes and edges in the order of the declaration."""
-
-    name: str
-    version: int
-    title: str
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-
-
-def graph(topology: Topology, topics: Topics | None = None) -> Graph:
-    """The graph that runs: every input, step and output of the declaration."""
-    topics = topics or Topics()
-    nodes: list[Node] = []
-    edges: list[Edge] = []
-    heads: list[str] = []
-    for source in topology.inputs:
-        topic = source.topic(topics)
-        decode, arrives = f"decode:{source.name}", f"topic:{source.name}"
-        nodes.append(Node(arrives, "topic", topic, ", ".join(source.assets)))
-        nodes.append(Node(decode, "decode", f"decode {source.decode.kind}", source.decode.summary))
-        edges.append(Edge(arrives, decode))
-        heads.append(decode)
-    for step in topology.steps:
-        nodes.append(Node(step.name, "step", _label(step.name, step.kind), step.summary))
-        if step.source == READINGS:
-            edges.extend(Edge(head, step.name) for head in heads)
-        else:
-            edges.append(Edge(step.source, step.name, getattr(step, "statistic", "")))
-        if step.makes == READINGS:
-            heads = [step.name]
-    for output in topology.outputs:
-        target = f"out:{output.name}"
-        nodes.append(Node(target, "topic", topics.output(topology.name, output.name)))
-        edges.extend(Edge(source, target) for source in _sources(topology, output, heads))
-    nodes.append(Node(DEAD_LETTERS, "topic", topics.name(DEAD_LETTERS)))
-    return Graph(topology.name, topology.version, topology.title, tuple(nodes), tuple(edges))
-
-
-def _sources(topology: Topology, output: Output, heads: list[str]) -> list[str]:
-    if output.kind == "readings":
-        return heads
-    return [
-        step.name
-        for step in topology.steps
-        if step.feeds(output.kind) and (not output.of or step.name in output.of)
-    ]
-
-
-def text(topology: Topology, topics: Topics | None = None) -> str:
+def text(topology: Topology, topics: Topics | None = None, live: Live | None = None) -> str:
     """For terminals: a line an input, step and output."""
-    picture = graph(topology, topics)
-    feeds: dict[str, list[str]] = {}
+    picture = _picture(topology, topics, live)
+    feeds: dict[str, list[Edge]] = {}
     labels = {node.id: node.label for node in picture.nodes}
     for edge in picture.edges:
-        feeds.setdefault(edge.target, []).append(edge.source)
+        feeds.setdefault(edge.target, []).append(edge)
     lines = [f"{picture.name} v{picture.version}: {picture.title}".rstrip(": ")]
     for node in picture.nodes:
-        sources = feeds.get(node.id, [])
-        origin = f"  ◄ {', '.join(labels[source] for source in sources)}" if sources else ""
-        mark = {"topic": "▤", "decode": "▷", "step": "●"}[node.kind]
+        sources = [_joined(labels[e.source], measures(e.live)) for e in feeds.get(node.id, [])]
+        origin = f"  ◄ {', '.join(sources)}" if sources else ""
         detail = f" [{node.detail}]" if node.detail else ""
-        lines.append(f"  {mark} {node.label}{detail}{origin}")
+        seen = f"  — {shown}" if (shown := measures(node.live)) else ""
+        lines.append(f"  {_MARKS[node.kind]} {node.label}{detail}{origin}{seen}")
     return "\n".join(lines)
 
 
-def mermaid(topology: Topology, topics: Topics | None = None) -> str:
+def mermaid(topology: Topology, topics: Topics | None = None, live: Live | None = None) -> str:
     """A Mermaid flowchart of the same graph."""
-    picture = graph(topology, topics)
+    picture = _picture(topology, topics, live)
     lines = ["flowchart LR"]
     for node in picture.nodes:
-        detail = f"<br/>{_safe(node.detail)}" if node.detail else ""
-        body = f'"{_safe(node.label)}{detail}"'
-        shape = f"[({body})]" if node.kind == "topic" else f"([{body}])"
+        parts = filter(None, (node.label, node.detail, measures(node.live)))
+        body = '"' + "<br/>".join(map(_safe, parts)) + '"'
+        shape = {"topic": f"[({body})]", "merge": f"{{{{{body}}}}}"}.get(node.kind, f"([{body}])")
         lines.append(f"  {_id(node.id)}{shape}")
     for edge in picture.edges:
-        arrow = f"-- {_safe(edge.label)} -->" if edge.label else "-->"
+        label = "<br/>".join(filter(None, (_safe(edge.label), _safe(measures(edge.live)))))
+        arrow = f'-- "{label}" -->' if edge.live else f"-- {label} -->" if label else "-->"
         lines.append(f"  {_id(edge.source)} {arrow} {_id(edge.target)}")
     steps = [node.id for node in picture.nodes if node.kind != "topic"]
     lines.append(f"  {_id(steps[0])} -. cannot be processed .-> {_id(DEAD_LETTERS)}")
     return "\n".join(lines)
 
 
-def json(topology: Topology, topics: Topics | None = None) -> bytes:
-    """The graph, with every step's parameters."""
-    picture = asdict(graph(topology, topics))
-    picture["parameters"] = {
-        step.name: {"kind": step.kind, **step.model_dump(mode="json")} for step in topology.steps
+def json(topology: Topology, topics: Topics | None = None, live: Live | None = None) -> bytes:
+    """The graph, with every step's parameters; ``live`` of nodes and edges where measured."""
+    picture = _picture(topology, topics, live)
+    content = {
+        "name": picture.name,
+        "version": picture.version,
+        "title": picture.title,
+        "nodes": [_plain(node) for node in picture.nodes],
+        "edges": [_plain(edge) for edge in picture.edges],
+        "parameters": {
+            step.name: {"kind": step.kind, **step.model_dump(mode="json")}
+            for step in topology.steps
+        },
     }
-    return orjson.dumps(picture, option=orjson.OPT_INDENT_2)
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
-def _label(name: str, kind: str) -> str:
-    return kind if name == kind else f"{name} ({kind})"
+#: What may be measured: its name, how it is written, and whether a zero is worth a word.
+_MEASURES = {
+    "records_per_s": ("{} records/s", True),
+    "samples_per_s": ("{} samples/s", True),
+    "rows_per_s": ("{} rows/s", True),
+    "lag": ("lag {}", False),
+    "documents_per_s": ("{} documents/s", True),
+    "microseconds": ("{} µs a record", False),
+    "state_bytes": ("state {}B", False),
+    "keys": ("{} keys", False),
+    "failed": ("{} failed", False),
+    "dead_letters": ("{} dead letters", False),
+}
+
+
+def measures(live: Mapping[str, float]) -> str:
+    """What was measured, in words."""
+    return ", ".join(
+        form.format(_short(live[name]))
+        for name, (form, always) in _MEASURES.items()
+        if name in live and (always or live[name])
+    )
+
+
+def _short(value: float) -> str:
+    """Three digits: 950, 12.3k, 1.2M."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _picture(topology: Topology, topics: Topics | None, live: Live | None) -> Graph:
+    picture = graph(topology, topics)
+    return picture if live is None else picture.measured(live)
+
+
+def _plain(part: Node | Edge) -> dict[str, object]:
+    given = {name: getattr(part, name) for name in type(part).__dataclass_fields__}
+    live = dict(given.pop("live"))
+    return {**given, "live": live} if live else given
+
+
+def _joined(label: str, measured: str) -> str:
+    return f"{label} ({measured})" if measured else label
 
 
 def _id(node: str) -> str:
