@@ -149,6 +149,12 @@ LANDED_BYTES = Metric("connector_landed_bytes", "counter", _CONNECTOR, "Bytes of
 LOST = Metric(
     "connector_lost", "counter", (*_CONNECTOR, "reason"), "Messages that will never land, by reason"
 )
+CONNECTOR_DEAD_LETTERS = Metric(
+    "connector_dead_letters",
+    "counter",
+    (*_CONNECTOR, "reason"),
+    "Records that Kafka refused on their raw topic and that landed as dead letters",
+)
 CONNECTOR_ERRORS = Metric(
     "connector_errors", "counter", (*_CONNECTOR, "reason"), "What went wrong without loss"
 )

@@ -18,7 +18,7 @@ from app.kafka.topics import connectors_topic, ensure_topics, log_topic
 from app.shells.connector_runner import RunnerSettings, Watchdog, known
 from app.shells.connector_runner.heartbeats import Known
 from app.shells.connector_runner.status import ConnectorStatus, decode, encode
-from models.records import heartbeat, raw
+from models.records import deadletter, heartbeat, raw
 from tests.connector_site import LandedRecord, LandedTopic, RunningConnector, beats, data, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -164,3 +164,48 @@ def test_a_watchdog_whose_queue_is_full_speaks_for_every_asset(
     finally:
         stop.set()
         watching.join()
+
+
+def test_a_message_that_no_topic_takes_lands_as_a_dead_letter_and_comes_no_more(
+    kafka: KafkaSettings, loggers: Loggers
+) -> None:
+    large, huge = b"\x00\xff" * 450_000, b"0123456789" * 400_000
+    with (
+        LandedTopic(kafka, kafka.topics.raw("mqtt")) as topic,
+        LandedTopic(kafka, kafka.topics.dead_letters) as dead,
+    ):
+        with RunningConnector("loggers", "mqtt", loggers.parameters, kafka) as connector:
+            connector.wait_connected()
+            for payload in (b"before", large, huge, b"after"):
+                loggers.say("7", payload)
+            dead.until(lambda records: len(records) == 2, "both letters")
+            topic.until(lambda records: len(list(data(records))) == 2, "the rest")
+            until(lambda: connector.stats.buffered_records == 0, "everything acknowledged")
+            assert connector.stats.lost == {}
+            assert connector.stats.dead_letters == {"too-large": 2}
+            assert connector.stats.landed_messages == 2
+            assert connector.stats.producer_restarts == 0
+        with RunningConnector("loggers", "mqtt", loggers.parameters, kafka) as connector:
+            connector.wait_connected()
+            loggers.say("7", b"last")
+            topic.until(lambda records: payloads(records)["logger/7"][-1] == b"last", "the last")
+        assert payloads(topic.records) == {"logger/7": [b"before", b"after", b"last"]}
+        dead.poll(0.5)
+    letters = [deadletter.decode(each.value) for each in dead.records]
+    assert [each.key for each in dead.records] == ["logger/7"] * 2
+    assert {each.schema for each in dead.records} == {"dead-letter/1"}
+    for letter in letters:
+        assert (letter.topology, letter.step, letter.reason) == (
+            "connect/loggers", "land", "too-large",
+        )  # fmt: skip
+        assert (letter.topic, letter.key) == (kafka.topics.raw("mqtt"), b"logger/7")
+        assert letter.headers["schema"] == b"raw-mqtt/1"
+    assert letters[0].offset != letters[1].offset
+    # what fits is whole, as it would have landed; of the other its first bytes are kept
+    assert letters[0].value is not None
+    assert [each.payload for each in raw.decode_mqtt(letters[0].value)] == [large]
+    assert letters[1].value is None
+    assert "too large to be kept here" in letters[1].error
+    assert "'first-bytes'" in letters[1].error
+    assert len(letters[1].headers["first-bytes"]) == 65536
+    assert b"0123456789" * 1000 in letters[1].headers["first-bytes"]

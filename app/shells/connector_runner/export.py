@@ -39,6 +39,8 @@ def export(stats: ConnectorStats, values: Values) -> None:
     for lost in (counters.lost, stats.lost):
         for reason, count in list(lost.items()):
             values.set(metrics.LOST, count, *who, reason)
+    for reason, count in list(stats.dead_letters.items()):
+        values.set(metrics.CONNECTOR_DEAD_LETTERS, count, *who, reason)
     for reason, count in list(counters.errors.items()):
         values.set(metrics.CONNECTOR_ERRORS, count, *who, reason)
     for where, count in list(stats.errors.items()):

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from app.kafka import KafkaSettings, describe, producer_options
 from app.shells.connector_runner.backoff import Backoff
+from app.shells.connector_runner.letters import Letters
 from app.shells.connector_runner.outbox import Outbox
 from app.shells.connector_runner.records import Record
 from app.shells.connector_runner.sayings import Sayings
@@ -47,6 +48,7 @@ class Landing:
         self, outbox: Outbox, settings: KafkaSettings, topic: str, stats: ConnectorStats
     ) -> None:
         self._outbox, self._settings, self._topic, self._stats = outbox, settings, topic, stats
+        self._letters = Letters(stats.name, topic, settings)
         self._loop = asyncio.get_running_loop()
         self._reports: deque[tuple[Record, KafkaError | None]] = deque()
         self._report_scheduled = False
@@ -89,10 +91,12 @@ class Landing:
                 wait.cancel()
 
     def _hand_over(self, record: Record) -> bool:
+        if self._letters.too_large(record):
+            self._bury(record, "too-large", "larger than its topic takes")
         record.handed = time.monotonic()
         try:
             self._client.producer.produce(
-                self._topic,
+                record.topic or self._topic,
                 record.value,
                 record.key.encode(),
                 headers=record.headers,
@@ -129,6 +133,10 @@ class Landing:
                 self._judge(record, error)
                 continue
             stats = self._stats
+            if record.topic:
+                self._kafka_takes()
+                self._outbox.landed(record)
+                continue
             stats.landed_records += 1
             stats.landed_messages += len(record.messages)
             stats.landed_bytes += len(record.value)
@@ -147,13 +155,28 @@ class Landing:
             self._kafka_is(describe(error))
             self._failed.set()
             return
+        if not record.topic:
+            self._bury(record, reason, describe(error))
+            self._hand_over(record)
+            return
         self._stats.lose(reason, len(record.messages))
         LOG.error(
-            "%s: Kafka cannot take a record of asset %r (%d bytes, %d messages): %s",
-            self._stats.name, record.key, len(record.value), len(record.messages), describe(error),
+            "%s: Kafka cannot take the dead letter of a record of asset %.100r (%d messages): %s",
+            self._stats.name, record.key, len(record.messages), describe(error),
         )  # fmt: skip
         # Nothing would come of sending it again: its source must not wait for it.
         self._outbox.landed(record)
+
+    def _bury(self, record: Record, reason: str, error: str) -> None:
+        """Make a record a dead letter: it is a loss to the topologies, and to nobody else."""
+        LOG.error(
+            "%s: a record of asset %.100r (%d bytes, %d messages) becomes a dead letter: %s",
+            self._stats.name, record.key, len(record.value), len(record.messages), error,
+        )  # fmt: skip
+        self._letters.replace(
+            record, reason, f"a record of {len(record.value)} bytes cannot land: {error}"
+        )
+        self._stats.dead_letter(reason)
 
     def _kafka_said(self, error: KafkaError) -> None:
         """In a thread of librdkafka's: something is wrong with a broker, not with a record."""
@@ -221,7 +244,6 @@ class _Client:
             linger_ms=5,
             # our own outbox is the limit
             queue_buffering_max_messages=1_000_000,
-            message_max_bytes=settings.max_message_bytes,
         )
         options["error_cb"] = on_error
         self.producer = Producer(options, logger=logging.getLogger("plantstream.kafka"))

@@ -27,13 +27,15 @@ class Record:
     #: Milliseconds since 1970, as Kafka wants it.
     timestamp: int
     messages: Sequence[Message] = ()
+    #: Where it is to land; empty: the connector's raw topic.
+    topic: str = ""
+    #: About how many bytes it keeps in memory, as it was made.
+    size: int = field(init=False)
     #: Monotonic seconds at which it was handed to Kafka's client.
     handed: float = field(default=0.0, repr=False)
 
-    @property
-    def size(self) -> int:
-        """About how many bytes it keeps in memory."""
-        return 2 * len(self.value) + 300
+    def __post_init__(self) -> None:
+        self.size = 2 * len(self.value) + 300
 
 
 def session_id(start: int) -> str:
@@ -75,7 +77,8 @@ class RecordMaker:
         One message alone is never cut: it may come out larger than Kafka takes.
         """
         value = self._pack(messages)
-        if len(value) > self._max_bytes and len(messages) > 1:
+        limit = self._max_bytes - len(messages[0].asset.encode())
+        if len(value) > limit and len(messages) > 1:
             half = len(messages) // 2
             return self.data(messages[:half], now) + self.data(messages[half:], now)
         newest = max(message.t for message in messages)

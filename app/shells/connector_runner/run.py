@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 
 from app.kafka import KafkaSettings, admin_client, wait_for_kafka
-from app.kafka.topics import connectors_topic, ensure_topics, log_topic
+from app.kafka.topics import connectors_topic, dead_letter_topic, ensure_topics, log_topic
 from app.shells.connector_runner.known import Remembered
 from app.shells.connector_runner.recall import recall
 from app.shells.connector_runner.runner import ConnectorRunner
@@ -124,7 +124,11 @@ def _prepare(
 
     None when ``stop`` was set first.
     """
-    specs = [log_topic(kafka, kafka.topics.raw(kind)), connectors_topic(kafka)]
+    specs = [
+        log_topic(kafka, kafka.topics.raw(kind)),
+        connectors_topic(kafka),
+        dead_letter_topic(kafka),
+    ]
     while not stop.is_set():
         try:
             stats.kafka_reason = "waiting for it to answer"

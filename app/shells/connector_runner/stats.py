@@ -15,6 +15,8 @@ class ConnectorStats:
         self.counters = Counters()
         #: What was lost after it was read, messages by reason: only what Kafka can never take.
         self.lost: dict[str, int] = {}
+        #: Records that the raw topic cannot hold and that landed as dead letters, by reason.
+        self.dead_letters: dict[str, int] = {}
         #: What went wrong, by where (source, kafka, status, connector) and reason.
         self.errors: dict[tuple[str, str], int] = {}
         self.landed_records = 0
@@ -70,6 +72,10 @@ class ConnectorStats:
     def lose(self, reason: str, messages: int) -> None:
         """Count messages that were read and can never land."""
         self.lost[reason] = self.lost.get(reason, 0) + messages
+
+    def dead_letter(self, reason: str) -> None:
+        """Count a record that is a dead letter now."""
+        self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
 
     def error(self, where: str, reason: str) -> None:
         """Count something that went wrong; the reason in a word."""

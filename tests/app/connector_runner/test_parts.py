@@ -205,7 +205,7 @@ class TestRecords:
         assert heartbeat.decode(beat.value).elapsed == S
 
     def test_what_packs_too_large_is_split_in_order(self) -> None:
-        make = maker(max_bytes=50)
+        make = maker(max_bytes=54)  # key and value
         records = make.data([message("pump", "x" * 18 + str(n)) for n in range(9)], 0)
         assert all(len(record.value) <= 50 for record in records)
         items = [item for record in records for item in json.loads(record.value)]
