@@ -28,7 +28,7 @@ Episodes = dict[str, dict[str, Any]]
 
 def opened(memory: Memory) -> Episodes:
     """Episodes open as of the last record."""
-    return chunks.get_json(memory, _OPEN)
+    return {} if memory.get(_OPEN) is None else chunks.get_json(memory, _OPEN)
 
 
 def track(flow: Flow, memory: Memory, scores: Scores, episodes: Episodes) -> None:

@@ -15,6 +15,7 @@ from models.records.heartbeat import State
 from tests.topologies.steps.feeding import SKEW, Feed, Sample, second
 from topologies.core.step import Step
 from topologies.steps.detect import Ewma, IsolationForest, Limits, RobustZ, Silence
+from topologies.steps.detect.forest import Forests
 from topologies.steps.extract import Window
 
 CROWN = Knowledge(
@@ -211,6 +212,33 @@ def test_the_forest_skips_incomplete_vectors() -> None:
     feed.beat(100.0)
     assert feed.counts["incomplete"] == 1
     assert feed.anomalies == []
+
+
+def test_growing_a_forest_is_counted() -> None:
+    feed = Feed(Window(size="10s"), FOREST.model_copy(update={"trees": 3, "seed": 4711}))
+    walk(feed, 110)
+    assert feed.counts["forest.grown"] == 1
+
+
+def test_forests_stay_in_memory_up_to_so_many_bytes() -> None:
+    """More assets than there once was room for, each with a forest of its own."""
+    random = np.random.default_rng(0)
+    learnt = [random.normal(0, 1, (16, 2)).tobytes() for _ in range(80)]
+    roomy = Forests(10**8)
+    first = [roomy.of(rows, 2, 2, 16, 0) for rows in learnt]
+    again = [roomy.of(rows, 2, 2, 16, 0) for rows in learnt]
+    assert roomy.grown == 80
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    tight = Forests(3 * (first[0].nbytes + len(learnt[0])))
+    for rows in (*learnt[:2], *learnt[:2]):
+        tight.of(rows, 2, 2, 16, 0)
+    assert tight.grown == 2
+    for rows in learnt:
+        grown = tight.of(rows, 2, 2, 16, 0)
+        assert grown.scores(np.ones((1, 2))) == roomy.of(rows, 2, 2, 16, 0).scores(np.ones((1, 2)))
+    assert tight.grown >= 78
+    tight.of(learnt[0], 2, 2, 16, 0)
+    assert tight.grown >= 79
 
 
 @pytest.mark.parametrize("name", ["temperature", ":mean", "temperature:"])
