@@ -26,7 +26,10 @@ T0 = 1_700_000_000 * NS_PER_S
 
 #: Parameters of the steps that cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {
-    "extract.window": {"size": "2s", "grace": "500ms"},
+    "extract.window": {"size": "2s", "grace": "500ms", "emit": "updates"},
+    "extract.sliding": {"size": "2s", "grace": "200ms"},
+    "extract.session": {"gap": "300ms", "longest": "5s"},
+    "extract.count_window": {"size": 6, "hop": 3},
     "transform.derive": {"tag": "sum", "expression": "x + y"},
     "transform.rename": {"tags": {"z": "zeta"}},
     "detect.forest": {"of": "window", "features": ("x:mean", "y:mean"), "train_on": 16},
@@ -52,7 +55,7 @@ def chain(name: str) -> tuple[Step, ...]:
 
 
 def topology(*steps: Step) -> Topology:
-    kinds = ("readings", "features", "anomalies", "alarms")
+    kinds = ("readings", "features", "late", "anomalies", "alarms")
     return Topology(
         name="probe",
         inputs=(Input(source="opcua", decode=decode.OpcUa()),),
