@@ -90,8 +90,10 @@ class Oven:
         value: float,
         mangle: Callable[[bytes], bytes] = bytes,
         asset: str = "oven/1",
+        *,
+        wait: bool = True,
     ) -> None:
-        """One sample, and wait until the worker has taken the record."""
+        """One sample; wait until the worker in this process has taken the record."""
         t = T0 + int(seconds * S)
         payload = raw.encode_opcua([OpcUaChange("top", "ns=2;s=top", t, t, 0, value)], t)
         self._sent += 1
@@ -103,7 +105,8 @@ class Oven:
             self.raw, mangle(payload), asset.encode(), headers=head, timestamp=t // 10**6
         )
         assert self._producer.flush(20) == 0
-        self.taken()
+        if wait:
+            self.taken()
 
     def taken(self, more: int = 0) -> None:
         """Wait until the worker has taken all that was fed, and so many records besides."""

@@ -19,6 +19,7 @@ from app.cli import (
     redrive,
     simulate,
     stack,
+    state,
     status,
     watch,
 )
@@ -107,6 +108,7 @@ for _module in (
     simulate,
     watch,
     status,
+    state,
     redrive,
     check,
     control,
