@@ -1,10 +1,11 @@
 """A site with one topology of its own, `line`, whose file changes: what upgrades are tested with.
 
-Workers are `plantstream worker line` in processes of their own, and so is every other command.
+Workers are `plantstream worker line` in processes of their own, other commands run in this one.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,11 +13,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
 
+from app.cli import main
 from app.kafka import KafkaSettings, admin_client, producer_options
 from app.kafka.reading import committed_records
 from app.kafka.topics import ensure_topics, log_topic
@@ -54,6 +58,14 @@ commit_interval = "50ms"
 """
 
 
+class Done(NamedTuple):
+    """What a command said, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class LineSite:
     """Its folder, its topics, and its commands."""
 
@@ -63,6 +75,9 @@ class LineSite:
         self.admin = admin_client(self.kafka)
         self.raw = self.kafka.topics.raw("opcua")
         self._workers: list[LineWorker] = []
+        self._config = str(folder / "site.toml")
+        self._number = itertools.count(1)
+        self.file = folder
         (folder / "own").mkdir()
         config = _CONFIG.format(bootstrap=bootstrap, prefix=prefix, partitions=partitions)
         (folder / "site.toml").write_text(config)
@@ -72,13 +87,24 @@ class LineSite:
     def declare(self, *steps: str, version: int = 1) -> None:
         """Write the topology's file."""
         text = _FILE.format(version=version, steps=", ".join(steps))
-        (self.folder / "own" / "line.py").write_text(text)
+        for old in (self.folder / "own").glob("*.py"):
+            old.unlink()
+        # Under a new name: a process reads a file once, and commands run in this one.
+        self.file = self.folder / "own" / f"line_{next(self._number)}.py"
+        self.file.write_text(text)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command, to its end."""
-        return subprocess.run(
-            self._command(words), capture_output=True, text=True, check=False, cwd=ROOT, timeout=90
-        )
+    def run(self, *words: str) -> Done:
+        """A command, to its end, with nobody to answer it."""
+        out, err, stdin = StringIO(), StringIO(), sys.stdin
+        sys.stdin = StringIO()
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                main([*words, "--config", self._config])
+        except SystemExit as ended:
+            return Done(int(ended.code or 0), out.getvalue(), err.getvalue())
+        finally:
+            sys.stdin = stdin
+        raise AssertionError("a command ends with an exit code")
 
     def check(self) -> tuple[int, dict[str, str]]:
         """Exit code of `check`, and the outcome by step."""
@@ -91,7 +117,18 @@ class LineSite:
         """A worker."""
         worker = LineWorker(
             self.folder / f"worker-{len(self._workers)}.log",
-            self._command(("worker", "line", *words)),
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "app",
+                "worker",
+                "line",
+                *words,
+                "--config",
+                self._config,
+            ],
         )
         self._workers.append(worker)
         return worker
@@ -150,10 +187,6 @@ class LineSite:
         """Of the workers' group."""
         asked = self.admin.describe_consumer_groups([self.kafka.group("line")])
         return len(next(iter(asked.values())).result().members)
-
-    def _command(self, words: tuple[str, ...]) -> list[str]:
-        config = str(self.folder / "site.toml")
-        return [sys.executable, "-W", "ignore", "-m", "app", *words, "--config", config]
 
 
 class LineWorker:

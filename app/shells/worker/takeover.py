@@ -126,10 +126,7 @@ class Takeover:
 
     def _bring(self, place: Place, note: Note, upgrades: list[Upgrade]) -> None:
         begun, written = time.monotonic(), 0
-        touched: frozenset[bytes] = frozenset(
-            name.encode() for upgrade in upgrades for name in upgrade.touched
-        )
-        names = self._by_key(place, touched)
+        names = self._by_key(place, upgrades)
         keys = sorted(names)
         cut = bisect_right(keys, bytes.fromhex(note.after)) if note.to is not None else 0
         todo = [(upgrades[0], key) for key in keys[cut:]]
@@ -180,15 +177,17 @@ class Takeover:
             written += len(key) + len(changed)
         return written
 
-    def _by_key(self, place: Place, steps: frozenset[bytes]) -> dict[bytes, list[bytes]]:
-        """Names of what these steps keep, by key."""
+    def _by_key(self, place: Place, upgrades: list[Upgrade]) -> dict[bytes, list[bytes]]:
+        """Names of what is kept by the steps that are touched, by key."""
         transaction = self._transaction(*place)
+        touched = {name.encode() for upgrade in upgrades for name in upgrade.touched}
+        known = touched | {s.name.encode() for u in upgrades for s in u.verdict.steps} | {b"time"}
         found: dict[bytes, list[bytes]] = {}
         for stored in self._names(*place):
-            cuts = _cuts(stored, steps)
+            cuts = _cuts(stored, known)
             if len(cuts) > 1:  # a key or a tag that looks like a name: the key is one that exists
                 cuts = [at for at in cuts if _exists(transaction, stored[:at])] or cuts
-            if cuts:
+            if cuts and stored[cuts[-1] + 1 :].partition(b"/")[0] in touched:
                 found.setdefault(stored[: cuts[-1]], []).append(stored[cuts[-1] + 1 :])
         return found
 
@@ -196,7 +195,7 @@ class Takeover:
         self._transaction(*place).set_bytes(NOTE, note.model_dump_json().encode(), b"")
 
 
-def _cuts(stored: bytes, steps: frozenset[bytes]) -> list[int]:
+def _cuts(stored: bytes, steps: set[bytes]) -> list[int]:
     """Where in ``<key>|<step>/<name>`` the key may end, for any of the steps."""
     found, at = [], stored.find(_SEPARATOR)
     while at >= 0:
