@@ -7,15 +7,35 @@ from typing import Any
 
 from tests.worker_topology import Blocks
 from topologies.core import Input, Output, Topology
+from topologies.core.step import Step
 from topologies.steps import combine, extract
 
 LINES = ("north", "south")
 
 
-def lines(**merge: Any) -> Topology:
+def lines(*, together: bool = False, **merge: Any) -> Topology:
     """Machines are ``<line>/<machine>``; readings come from ``plc``, laboratory values from
-    ``lab``, set points from the table ``recipes``, keyed by line."""
+    ``lab``, set points from the table ``recipes``, keyed by line.
+
+    ``together``: readings and windows go through one merge instead of one each.
+    """
     expects = merge.pop("expects", ("plc:{line}/press", "plc:{line}/oven", "lab:{line}/press"))
+    merge["keys"] = {"{line}/*": "{line}"}
+    merge["expects"] = tuple(entry.replace(":", "_readings:") for entry in expects)
+    join = combine.AsOf(
+        left=("*/press:force",),
+        columns={"purity": "*:purity", "recipe": "*:recipe"},
+        tolerance="20s",
+    )
+    fold = combine.Aggregate(name="line_power", tags=("power",))
+    by_line: tuple[Step, ...] = (
+        combine.Merge(name="line", **merge),
+        join,
+        combine.Merge(name="line_windows", of=("window",), **merge),
+        fold,
+    )
+    if together:
+        by_line = (combine.Merge(name="line", of=("readings", "window"), **merge), join, fold)
     return Topology(
         name="lines",
         inputs=(
@@ -25,24 +45,12 @@ def lines(**merge: Any) -> Topology:
         ),
         steps=(
             extract.Window(size="10s", statistics=("mean", "min", "max")),
-            combine.Merge(
-                name="line",
-                keys={"{line}/*": "{line}"},
-                of=("readings", "window"),
-                expects=tuple(entry.replace(":", "_readings:") for entry in expects),
-                **merge,
-            ),
-            combine.AsOf(
-                left=("*/press:force",),
-                columns={"purity": "*:purity", "recipe": "*:recipe"},
-                tolerance=merge.get("tolerance", "20s"),
-            ),
-            combine.Aggregate(name="line_power", tags=("power",)),
+            *by_line,
             combine.Merge(
                 name="plant",
                 keys={"*": "plant"},
                 of=("line_power",),
-                expects=tuple(f"line:{name}" for name in LINES),
+                expects=tuple(f"{'line' if together else 'line_windows'}:{n}" for n in LINES),
             ),
             combine.Aggregate(name="plant_power", of="line_power"),
         ),

@@ -139,11 +139,13 @@ def run(told: Sequence[Sequence[Sent]], seed: int, **merge: Any) -> Driver:
     return driver
 
 
-@given(plants, st.integers(0, 2**32), st.integers(0, 2**32))
+@given(plants, st.integers(0, 2**32), st.integers(0, 2**32), st.booleans())
 @LAW
-def test_any_interleaving_gives_the_same_bytes(plant: Any, first: int, second: int) -> None:
+def test_any_interleaving_gives_the_same_bytes(
+    plant: Any, first: int, second: int, together: bool
+) -> None:
     told = stories(plant)
-    one, other = run(told, first), run(told, second)
+    one, other = run(told, first, together=together), run(told, second, together=together)
     assert outcome(one) == outcome(other)
     assert {output for output, _ in outcome(one)} <= {"joined", "by_line", "by_plant"}
 

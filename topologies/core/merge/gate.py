@@ -47,15 +47,17 @@ class Gate:
         self._saved = data
         self._lanes, self._expected = lanes, expected
 
-    def hear(self, between: Between) -> bool:
-        """What a record says of its contributor's time; whether the contributor is a new one."""
+    def hear(self, between: Between) -> tuple[bool, bool]:
+        """What a record says of its contributor: whether it is a new one, and its time moved."""
         table = self._table
         name = _SEPARATOR.join((between.source, between.lane, between.asset))
-        before = len(table)
+        known = len(table)
         (row,) = table.rows((name,)).tolist()
+        new = len(table) > known
         if between.table:
             table["role"][row] = _TABLE
-            return len(table) > before
+            return new, False
+        before = int(table["time"][row])
         if between.absent:
             # Since its newest row nobody waits for it, and its time goes on by heartbeats.
             if table["back"][row] < table["time"][row] or between.time == NEVER:
@@ -64,10 +66,10 @@ class Gate:
             table["role"][row] = _MUTE if between.time == NEVER else _HOLDS
         elif table["role"][row] == _MUTE:
             table["role"][row], table["back"][row] = _HOLDS, between.time
-        table["time"][row] = max(int(table["time"][row]), between.time)
+        table["time"][row] = max(before, between.time)
         if not self._complete:
             self._complete = self._all_heard()
-        return len(table) > before
+        return new, between.time > before
 
     def frontier(self) -> int:
         """All rows before this event time are here; NEVER where somebody is still to be heard."""

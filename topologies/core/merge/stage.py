@@ -97,35 +97,36 @@ class MergingStage(CompiledStage):
         counts: dict[str, int],
     ) -> None:
         """Put what arrived to those that wait."""
-        if gate.hear(arrived):
+        new, moved = gate.hear(arrived)
+        if new:
             counts["contributors"] = 1
         t, released = arrived.event_time, gate.released
-        if t.size:
-            late = int(t.searchsorted(released, side="right"))
-            kind = TABLE if arrived.table else ROWS
-            if late:
-                counts["retroactive" if arrived.table else "late"] = late
-            if late == t.size and not arrived.table:
-                return
-            low, cut = int(t[0 if arrived.table else late]), int(t[-1])
-            if arrived.table:
-                # It is still to be released, however old it is.
-                cut = max(cut, min(released, MAX_NS - 1) + 1)
-        elif arrived.time > released + 1 and arrived.time != NEVER:
-            kind, low, cut = TICK, arrived.time - 1, arrived.time - 1
-        else:
-            return
-        payload = b"" if kind == TICK else record.value or b""
-        entry = Entry(
-            kind, cut, low, released, arrived.received, record.timestamp_ms, record.partition,
-            record.offset, record.event_id, payload,
-        )  # fmt: skip
-        if kind == TABLE and pages.size + entry.size > 2 * self.merge.max_bytes:
-            raise RecordTooLarge(
-                f"the tables of this key would hold {pages.size + entry.size} bytes that are not"
-                f" valid yet, at most {2 * self.merge.max_bytes}"
-            )
-        pages.add(entry)
+
+        def wait(kind: int, low: int, cut: int, payload: bytes) -> None:
+            entry = Entry(
+                kind, cut, low, released, arrived.received, record.timestamp_ms, record.partition,
+                record.offset, record.event_id, payload,
+            )  # fmt: skip
+            if kind == TABLE and pages.size + entry.size > 2 * self.merge.max_bytes:
+                raise RecordTooLarge(
+                    f"the tables of this key would hold {pages.size + entry.size} bytes that are"
+                    f" not valid yet, at most {2 * self.merge.max_bytes}"
+                )
+            pages.add(entry)
+
+        late = int(t.searchsorted(released, side="right"))
+        if late:
+            counts["retroactive" if arrived.table else "late"] = late
+        last = released
+        if arrived.table and t.size:
+            # It is still to be released, however old it is.
+            last = max(int(t[-1]), min(released, MAX_NS - 1) + 1)
+            wait(TABLE, int(t[0]), last, record.value or b"")
+        elif late < t.size:
+            last = int(t[-1])
+            wait(ROWS, int(t[late]), last, record.value or b"")
+        if moved and arrived.time - 1 > last:
+            wait(TICK, arrived.time - 1, arrived.time - 1, b"")
 
     def _released(
         self, key: str, gate: Gate, pages: Pages, counts: dict[str, int]

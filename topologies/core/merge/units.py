@@ -127,7 +127,7 @@ def _readings(
     def column(name: str) -> NDArray[Any]:
         columns = [getattr(block, name) for _, block in blocks]
         if not any(one.size for one in columns):
-            return columns[0][:0]
+            return np.empty(0, columns[0].dtype)
         pieces = [
             one[part.low : part.high] if one.size else np.zeros(part.high - part.low, one.dtype)
             for one, (part, _) in zip(columns, blocks, strict=True)
