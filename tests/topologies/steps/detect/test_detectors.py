@@ -13,7 +13,8 @@ from models.catalogue import Asset, Catalogue, Knowledge, Tag
 from models.catalogue import Limits as TagLimits
 from models.records.heartbeat import State
 from tests.topologies.steps.feeding import SKEW, Feed, Sample, second
-from topologies.core.step import Step
+from topologies.core.state import Column, Columns, DictState, Memory, Overlay
+from topologies.core.step import Kept, Step
 from topologies.steps.detect import Ewma, IsolationForest, Limits, RobustZ, Silence
 from topologies.steps.detect.forest import Forests
 from topologies.steps.extract import Window
@@ -161,6 +162,22 @@ def test_robust_z_finds_what_is_far_from_the_median() -> None:
 def test_robust_z_window_must_hold_its_warm_up() -> None:
     with pytest.raises(ValidationError, match="more than window"):
         RobustZ(window=10, min_samples=20)
+
+
+def test_robust_z_takes_over_values_kept_by_the_first_version() -> None:
+    """Until then a row was the last values as they came, NaN before the first."""
+    step = RobustZ(window=5, min_samples=3)
+    feed = Feed(step)
+    feed.samples([("x", second(n), v) for n, v in enumerate([3.0, 1.0, 2.0])])
+    old = DictState()
+    overlay = Overlay(old)
+    table = Memory(overlay, "").table(Columns(1, last=Column(np.float64, math.nan, 5)))
+    table["last"][table.rows(("x",))] = [math.nan, math.nan, 3.0, 1.0, 2.0]
+    table.save()
+    overlay.apply()
+    before = Kept("robust_z", 1, {"of": "readings", "statistic": "mean", "window": 5})
+    assert step.migrates(before)
+    assert step.migrate(before, {"0": old.values["/0"]}) == {"0": feed.state.values["robust_z/0"]}
 
 
 # ---------------------------------------------------------------- forest
