@@ -136,7 +136,7 @@ class Column:
 class Columns:
     """The columns of a table, with the version of their layout."""
 
-    __slots__ = ("__weakref__", "items", "row", "users", "version")
+    __slots__ = ("__weakref__", "_kept", "items", "row", "users", "version")
 
     def __init__(self, version: int, **columns: Column) -> None:
         self.version = version
@@ -146,10 +146,30 @@ class Columns:
         )
         #: Bytes of a row without its tag's name.
         self.row = sum(dtype.itemsize * max(width, 1) for _, dtype, _, width in self.items)
+        self._kept: dict[int, Table] = {}
         #: The steps that keep tables of these columns: only for those who look in from outside.
         self.users: set[str] = set()
         _ALL.add(self)
 
+    def keep(self, table: Table, data: bytes) -> None:
+        """Keep a table that was saved as ``data``, for whoever loads those very bytes next."""
+        if len(data) <= _KEPT_BYTES:
+            if len(self._kept) >= _KEPT_TABLES:
+                self._kept.pop(next(iter(self._kept)), None)
+            self._kept[id(data)] = table
+
+    def kept(self, data: bytes) -> Table | None:
+        """The table that was saved as ``data``: this object, not one that is equal to it.
+
+        So a table says what the state says, whatever became of the record that saved it.
+        """
+        table = self._kept.pop(id(data), None)
+        return table if table is not None and table.says(data) else None
+
+
+#: Tables kept of each kind of column, and bytes of each at most.
+_KEPT_TABLES = 2048
+_KEPT_BYTES = 16 * 1024
 
 _ALL: WeakSet[Columns] = WeakSet()
 
@@ -204,6 +224,10 @@ class Table:
                 for name, dtype, _, width in columns.items
             }
             return cls(memory, columns, b"", arrays)
+        kept = columns.kept(data)
+        if kept is not None:
+            kept._memory = memory
+            return kept
         count = _HEAD.unpack_from(data)[4]
         if count == 1:
             buffer = bytearray(data)
@@ -260,8 +284,12 @@ class Table:
         """Write the chunks that changed."""
         if self._buffer is not None:
             data = bytes(self._buffer)
-            if data != self._loaded[0]:
+            if data == self._loaded[0]:
+                data = self._loaded[0]
+            else:
                 self._memory.put(data, "0")
+                self._loaded[0] = data
+            self._columns.keep(self, data)
             return
         columns, size = self._columns, len(self.tags)
         if not size:
@@ -280,6 +308,12 @@ class Table:
             data = b"".join((head, names, bytes(pad), *parts))
             if number >= len(self._loaded) or self._loaded[number] != data:
                 self._memory.put(data, str(number))
+
+    def says(self, data: bytes) -> bool:
+        """Whether it was saved as ``data``, and not written to since."""
+        if self._buffer is None or self._loaded[0] is not data:
+            return False
+        return bytes(self._buffer) == data
 
     def drop(self) -> None:
         """Forget all rows, as they were saved last."""

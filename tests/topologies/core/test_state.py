@@ -112,3 +112,21 @@ def test_long_names_make_more_chunks_and_no_larger_ones() -> None:
     _, table = work(state)
     assert len(table) == 6000
     assert max(map(len, state.values.values())) <= CHUNK
+
+
+def test_a_table_of_a_record_that_failed_is_not_met_again() -> None:
+    state = DictState()
+    overlay, table = work(state)
+    table["seen"][table.rows(("x",))] = 1
+    table.save()
+    overlay.apply()
+    for number in (2, 3):
+        overlay, table = work(state)
+        assert table["seen"].tolist() == [1]
+        table["seen"][0] = number
+        table.save()  # and then another step refuses the record: nothing is applied
+    overlay, table = work(state)
+    table.save()
+    table["seen"][0] = 4  # written to after it was saved: nobody else's business
+    overlay.apply()
+    assert work(state)[1]["seen"].tolist() == [1]
