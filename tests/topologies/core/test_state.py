@@ -117,7 +117,8 @@ def test_long_names_make_more_chunks_and_no_larger_ones() -> None:
 def test_a_table_of_a_record_that_failed_is_not_met_again() -> None:
     state = DictState()
     overlay, table = work(state)
-    table["seen"][table.rows(("x",))] = 1
+    rows = table.rows(("x",))
+    table["seen"][rows] = 1
     table.save()
     overlay.apply()
     for number in (2, 3):
