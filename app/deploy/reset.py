@@ -34,7 +34,7 @@ class Reset:
     topology: str
     #: Consumer groups, with their offsets.
     groups: tuple[str, ...]
-    #: Changelogs, and the topics of outputs where they are asked for.
+    #: Changelogs, topics between stages, and those of outputs where they are asked for.
     topics: tuple[str, ...]
     #: Local state of each worker of this machine.
     folders: tuple[Path, ...]
@@ -66,6 +66,9 @@ def plan(topology: Topology, kafka: KafkaSettings, data_dir: Path, *, outputs: b
     except KafkaException as error:
         raise TransportError(f"Kafka: {describe(error.args[0])}") from error
     topics = sorted(topic for topic in existing if topic.startswith(f"changelog__{group}--"))
+    # Read again from the inputs, everything goes through the topics between stages once more.
+    between = (kafka.topics.output(name, channel) for channel in topology.channels)
+    topics += [topic for topic in between if topic in existing]
     if outputs:
         written = (kafka.topics.output(name, output.name) for output in topology.outputs)
         topics += [topic for topic in written if topic in existing]

@@ -122,7 +122,8 @@ def topic_names(settings: Settings, kafka: KafkaSettings) -> list[str]:
     for topology in settings.topologies.values():
         names.update(dict.fromkeys(source.topic(kafka.topics) for source in topology.inputs))
     for name, topology in settings.topologies.items():
-        names.update(dict.fromkeys(kafka.topics.output(name, o.name) for o in topology.outputs))
+        written = (*topology.channels, *(output.name for output in topology.outputs))
+        names.update(dict.fromkeys(kafka.topics.output(name, each) for each in written))
     return [*names, kafka.topics.dead_letters]
 
 
@@ -156,6 +157,7 @@ def _lags(
     lags: dict[str, dict[str, int]] = {}
     for name, topology in settings.topologies.items():
         inputs = [source.topic(kafka.topics) for source in topology.inputs]
+        inputs += [kafka.topics.output(name, channel) for channel in topology.channels]
         outputs = [kafka.topics.output(name, output.name) for output in topology.outputs]
         for group, reads in ((name, inputs), (f"sink-{name}", outputs)):
             read = [topic for topic in reads if topic in partitions]

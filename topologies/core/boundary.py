@@ -20,6 +20,8 @@ class Boundary(Step):
     """Ends a stage and begins the one that merges what the steps before it made."""
 
     state_version: ClassVar[int] = 1
+    state_parameters: ClassVar[tuple[str, ...]] = ("keys", "of")
+    loses: ClassVar[str] = "what waits under the old keys is lost, new keys begin empty"
 
     keys: dict[str, str] = Field(
         description="The key of each asset, first match wins: {'glass/{line}/*': 'glass/{line}'};"

@@ -22,12 +22,8 @@ class CompiledTopology:
         self.stages: tuple[CompiledStage, ...] = tuple(
             _compiled(declaration, stage, timer) for stage in stages(declaration)
         )
-        #: Names of the topics between its stages, without prefix or topology.
-        self.channels = tuple(
-            stage.merge.channel for stage in self.stages if isinstance(stage, MergingStage)
-        )
         #: Names of all topics it writes but dead letters, without prefix or topology.
-        self.outputs = (*(output.name for output in declaration.outputs), *self.channels)
+        self.outputs = (*(output.name for output in declaration.outputs), *declaration.channels)
 
     def output_topic(self, output: str, topics: Topics) -> str:
         """The full topic name of an emission's output."""

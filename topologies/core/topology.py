@@ -139,6 +139,11 @@ class Topology(BaseModel):
         """The lanes that go through a merge; raises ValueError for one that cannot."""
         if merge.name in (item.name for item in self.inputs):
             raise ValueError(f"merge {merge.name!r} is called as an input is; give it another name")
+        if merge.was:
+            raise ValueError(
+                f"merge {merge.name!r} cannot say what it was: what waits for it is on the topic"
+                f" {self.name}.{merge.was}.in"
+            )
         for lane in merge.of:
             if known.get(lane, "features") not in (READINGS, "features"):
                 raise ValueError(
@@ -151,6 +156,11 @@ class Topology(BaseModel):
     def step_names(self) -> tuple[str, ...]:
         """Names of all steps, in order."""
         return tuple(step.name for step in self.steps)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Topics between its stages, as names of outputs. They belong to its workers' state."""
+        return tuple(step.channel for step in self.steps if isinstance(step, Boundary))
 
     def with_overrides(
         self, overrides: Mapping[str, Mapping[str, Any]], *, file: str = ""

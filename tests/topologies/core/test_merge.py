@@ -412,6 +412,7 @@ WINDOWS = combine.Merge(name="line", keys={"{line}/*": "{line}"}, of=("window",)
             r"'all' is of readings and window, which are of different stages",
         ),
         ((combine.Merge(name="plc_readings", keys={"*": "x"}),), r"called as an input is"),
+        ((combine.Merge(name="line", was="row", keys={"*": "x"}),), r"topic probe.row.in"),
     ],
 )
 def test_what_cannot_be_merged_is_refused_with_what_can(steps: Any, says: str) -> None:
