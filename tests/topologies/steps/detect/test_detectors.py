@@ -172,7 +172,8 @@ def test_robust_z_takes_over_values_kept_by_the_first_version() -> None:
     old = DictState()
     overlay = Overlay(old)
     table = Memory(overlay, "").table(Columns(1, last=Column(np.float64, math.nan, 5)))
-    table["last"][table.rows(("x",))] = [math.nan, math.nan, 3.0, 1.0, 2.0]
+    row = table.rows(("x",))
+    table["last"][row] = [math.nan, math.nan, 3.0, 1.0, 2.0]
     table.save()
     overlay.apply()
     before = Kept("robust_z", 1, {"of": "readings", "statistic": "mean", "window": 5})
