@@ -62,7 +62,10 @@ def rows(
     tables = [held.table(pane) for pane in concerned]
     tags, place = _places(tuple(table.tags for table in tables))
     parts = [table["parts"] for table in tables]
-    tag, counts, said, filled = fold(
+    most = len(windows) * len(tags)
+    tag, counts = np.empty(most, np.int32), np.empty((3, most), np.int64)
+    said = np.empty((len(STATISTICS), most))
+    filled = fold(
         np.array(concerned, np.int64),
         place,
         parts[0] if len(parts) == 1 else np.concatenate(parts),
@@ -70,8 +73,11 @@ def rows(
         shape.panes,
         shape.hop,
         news,
+        tag,
+        counts,
+        said,
     )
-    if filled < tag.size:
+    if filled < most:
         tags, tag = _present(tags, tag[:filled])
         counts, said = counts[:, :filled], said[:, :filled]
     number, n, bad = counts

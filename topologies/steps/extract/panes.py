@@ -126,25 +126,25 @@ def assign(
     grace: int,
     count: int,
     floor: int,
-) -> tuple[NDArray[np.int32], Ints, Ints, int]:
+    place: NDArray[np.int32],
+    met: Ints,
+    lates: Ints,
+) -> tuple[int, int, int]:
     """To which pane each sample goes.
 
     ``wanted`` says which tags are taken; nobody's clock is less than ``lowest``, and samples are
     taken whose clock is from ``since_clock`` to ``until_clock``; what is past ``horizon`` is of the
     future; windows hold ``count`` panes of ``hop``, and those up to ``floor`` have closed.
 
-    Gives each sample's place in the list of panes met, (n,), −1 where it is left out; that list,
-    (m, 4): number, since, the first of its samples and one past the last; the samples that were too
-    late for some window, (l, 2): which, and the newest window that had closed; and how many were
-    from the future.
+    Fills ``met``, (n, 4), with the panes met: number, since, the first of its samples and one past
+    the last; ``place``, (n,), with each sample's place in it, −1 where it is left out; ``lates``,
+    (n, 2), with the samples that were too late for some window, and the newest window that had
+    closed. Gives how many panes were met, and how many samples were late and from the future.
     """
-    size = t.size
-    place = np.full(size, -1, np.int32)
-    met = np.empty((size, 4), np.int64)
-    lates = np.empty((0, 2), np.int64)
+    place[:] = -1
     found = last = late = future = 0
     number, low, high = 0, 0, 0
-    for i in range(size):
+    for i in range(t.size):
         now = max(clock[i], lowest)
         if not wanted[tag[i]] or now < since_clock or now > until_clock:
             continue
@@ -158,8 +158,6 @@ def assign(
         if now - grace >= high:
             since = max(since, (now - grace) // hop)
         if since > number:
-            if late == 0:
-                lates = np.empty((size, 2), np.int64)
             lates[late, 0], lates[late, 1] = i, since
             late += 1
             if since >= number + count:
@@ -175,4 +173,4 @@ def assign(
             met[last, 0], met[last, 1], met[last, 2] = number, since, i
         met[last, 3] = i + 1
         place[i] = last
-    return place, met[:found], lates[:late], future
+    return found, late, future

@@ -141,25 +141,23 @@ def fold(
     count: int,
     hop: int,
     news: bool,
-) -> tuple[NDArray[np.int32], Ints, Floats, int]:
+    tag: NDArray[np.int32],
+    counts: Ints,
+    said: Floats,
+) -> int:
     """Windows of ``count`` panes of ``hop`` ns each, from partials of panes.
 
     ``panes``: (p, 2), number, and the window after which it counts; ``place``: (p, r), where in
     ``parts`` that of pane and tag is, −1 where there is none; ``windows``: (w,).
 
-    Gives a row a window and tag that had samples (``news``: that nobody was told of): tag, (rows,);
-    window, samples and bad samples, (3, rows); their statistics, (len(STATISTICS), rows); and how
-    many rows are filled.
+    Fills a row a window and tag that had samples (``news``: that nobody was told of): ``tag``,
+    (w·r,); ``counts``, (3, w·r), window, samples and bad samples; ``said``, (len(STATISTICS), w·r).
+    Gives how many rows.
     """
-    tags = place.shape[1]
-    most = windows.size * tags
-    tag = np.empty(most, np.int32)
-    counts = np.empty((3, most), np.int64)
-    said = np.empty((9, most))
     whole = np.empty(WIDTH)
     filled = 0
     for window in windows:
-        for of in range(tags):
+        for of in range(place.shape[1]):
             whole[:] = 0.0
             for p in range(len(panes)):
                 at = place[p, of]
@@ -167,11 +165,8 @@ def fold(
                     merge(whole, parts[at], (panes[p, 0] - window) * hop)
             if whole[N] + whole[BAD] > (whole[TOLD] if news else 0):
                 tag[filled] = of
-                counts[0, filled], counts[1, filled], counts[2, filled] = (
-                    window,
-                    whole[N],
-                    whole[BAD],
-                )
+                counts[0, filled] = window
+                counts[1, filled], counts[2, filled] = whole[N], whole[BAD]
                 describe(whole, said[:, filled])
                 filled += 1
-    return tag, counts, said, filled
+    return filled

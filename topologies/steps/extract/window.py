@@ -149,7 +149,10 @@ class _Taking:
         shape, wanted, block = self._shape, self._wanted, flow.block
         hop, tag, t = shape.hop, block.tag, block.t
         assert block.clock is not None
-        place, met, lates, future = assign(
+        size = len(block)
+        place, met = np.empty(size, np.int32), np.empty((size, 4), np.int64)
+        lates = np.empty((size, 2), np.int64)
+        found, late, future = assign(
             t,
             block.clock,
             tag,
@@ -162,13 +165,16 @@ class _Taking:
             shape.grace,
             shape.panes,
             floor,
+            place,
+            met,
+            lates,
         )
         flow.count("future", future)
-        if lates.size:
-            at, closed = lates[:, 0], lates[:, 1]
+        if late:
+            at, closed = lates[:late].T
             end = np.minimum(closed, t[at] // hop + shape.panes) * hop
             too_late(flow, shape.name, at, end - shape.size, end)
-        for number, (pane, counts_from, first, stop) in enumerate(met.tolist()):
+        for number, (pane, counts_from, first, stop) in enumerate(met[:found].tolist()):
             table = held.table(Pane(pane, counts_from))
             row = rows_of(table, block.tags, wanted)
             parts, origin = table["parts"], pane * hop

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from models import quality
 from models.records.heartbeat import State
 from models.time import NS_PER_S
+from tests.topologies.steps.extract import naive
 from tests.topologies.steps.feeding import SKEW, Feed, Sample, play, second
 from topologies.steps.extract import Window
 
@@ -259,60 +260,22 @@ def test_the_split_into_records_changes_no_bit(
     for other in (split, single):
         assert other.counts == whole.counts
         assert repr(other.rows()) == repr(whole.rows())
-    if script and any(isinstance(item, tuple) for item in script):
-        _same(whole.rows(), _naive(step, [*script, *end]))
-
-
-def _same(one: list[dict[str, object]], other: list[dict[str, object]]) -> None:
-    keys = ("end", "tag", "count", "bad")
-    assert [[row[key] for key in keys] for row in one] == [[row[k] for k in keys] for row in other]
-    for a, b in zip(one, other, strict=True):
-        for name in ("mean", "std", "min", "max", "rms"):
-            np.testing.assert_allclose(a[name], b[name], rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(a["slope"], b["slope"], rtol=1e-9, atol=1e-12)
+    naive.same(whole.rows(), _naive(step, [*script, *end]))
 
 
 def _naive(step: Window, script: list[Sample | float]) -> list[dict[str, object]]:
     """The same by the definition: one sample at a time, every window a list of samples."""
     hop = step.hop or step.size
-    held: dict[tuple[int, str], list[tuple[int, float, bool]]] = {}
+    held: dict[tuple[int, str], list[naive.Point]] = {}
     rows: list[dict[str, object]] = []
-    clock = newest = -(2**62)
-
-    def close() -> None:
-        for end, tag in sorted(held):
+    for clock, tag, point in naive.moments(script):
+        for end, of in sorted(held):
             if end + step.grace <= clock:
-                rows.append(_row(end, tag, held.pop((end, tag))))
-
-    for item in script:
-        if not isinstance(item, tuple):
-            if newest > -(2**62):
-                clock = max(clock, newest + round(item * NS_PER_S))
-            close()
+                rows.append(naive.row(of, end - step.size, end, held.pop((end, of))))
+        if point is None:
             continue
-        tag, t, v, q = item
-        first = t // hop * hop + hop
+        first = point[0] // hop * hop + hop
         for end in range(first, first + step.size, hop):
             if end + step.grace > clock:
-                held.setdefault((end, tag), []).append((t, v, q != quality.FAIL))
-        newest, clock = max(newest, t), max(clock, t)
-        close()
+                held.setdefault((end, tag), []).append(point)
     return rows
-
-
-def _row(end: int, tag: str, samples: list[tuple[int, float, bool]]) -> dict[str, object]:
-    good = [(t, v) for t, v, ok in samples if ok]
-    n = len(good)
-    row: dict[str, object] = {"end": end, "tag": tag, "count": n, "bad": len(samples) - n}
-    names = ("mean", "std", "min", "max", "rms", "slope")
-    row.update(dict.fromkeys(names, math.nan))
-    if n:
-        v = np.array([one[1] for one in good]).astype(np.longdouble)
-        u = np.array([one[0] - good[0][0] for one in good]).astype(np.longdouble) / NS_PER_S
-        row.update(mean=float(v.mean()), min=float(v.min()), max=float(v.max()))
-        row["rms"] = float(np.sqrt((v * v).mean()))
-        if n > 1:
-            row["std"] = float(v.std(ddof=1))
-        if (spread := ((u - u.mean()) ** 2).sum()) > 0:
-            row["slope"] = float(((u - u.mean()) * (v - v.mean())).sum() / spread)
-    return row
