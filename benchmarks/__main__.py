@@ -1,30 +1,42 @@
-"""``make bench``: starts an embedded stack, runs all benchmarks, prints one table."""
+"""``make bench``: starts an embedded stack, runs benchmarks, prints one table, writes plots."""
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import orjson
-import psutil
 import typer
 from rich.console import Console
 
 from app.embedded import EmbeddedStack
-from benchmarks import glass, sink
-from benchmarks.table import Row, show
+from benchmarks import aggregate, glass, latency, report, sink, size
+from benchmarks.table import Outcome, Row, show
 
-BENCHMARKS: dict[str, Callable[..., list[Row]]] = {"glass": glass.run, "sink": sink.run}
+BENCHMARKS: dict[str, tuple[str, Callable[..., Outcome]]] = {
+    "aggregate": ("windows of 10 s, ours and all peers, in three shapes of records", aggregate.run),
+    "glass": ("the whole topology, and where its time goes", glass.run),
+    "latency": ("produce to committed anomaly at 50,000 samples/s", latency.run),
+    "size": ("cost, state and restore with 100 to 100,000 tags", size.run),
+    "sink": ("the sink process into the embedded store", sink.run),
+}
+_DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
+_LIST = "; ".join(f"{name}: {what}" for name, (what, _) in BENCHMARKS.items())
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; default: all")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Which; default: all. There are {_LIST}")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Fewer records: a look, not a figure")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write the rows to this file too")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for figures (JSON) and plots (SVG); default: docs/benchmarks,"
+            " and none with --quick"
+        ),
+    ] = None,
 ) -> None:
     """Run the benchmarks and print rates beside their peers'."""
     console = Console()
@@ -33,23 +45,30 @@ def main(
         if name not in BENCHMARKS:
             console.print(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
             raise typer.Exit(2)
-    packages = ("quixstreams", "confluent-kafka", "numpy", "orjson", "pymongo", "scikit-learn")
-    console.print(
-        f"Python {platform.python_version()}, {psutil.cpu_count()} cores,"
-        f" {psutil.virtual_memory().total >> 30} GiB; "
-        + ", ".join(f"{name} {version(name)}" for name in packages)
-    )
+    folder = out or (None if quick else _DOCS)
+    console.print(report.machine())
     rows: list[Row] = []
+    written: list[Path] = []
     with (
-        tempfile.TemporaryDirectory(prefix="plantstream-bench-") as folder,
-        EmbeddedStack(Path(folder) / "stack", mqtt=False) as stack,
+        tempfile.TemporaryDirectory(prefix="plantstream-bench-") as data,
+        EmbeddedStack(Path(data) / "stack", mqtt=False) as stack,
+        console.status("") as status,
     ):
         for name in chosen:
-            with console.status(f"benchmark {name} …"):
-                rows += BENCHMARKS[name](stack, quick=quick)
+
+            def say(text: str, name: str = name) -> None:
+                status.update(f"{name}: {text} …")
+
+            say("starts")
+            outcome = BENCHMARKS[name][1](stack, say, quick=quick)
+            rows += outcome.rows
+            for what, settings in outcome.data.get("settings", {}).items():
+                console.print(f"{what}: {settings}", highlight=False, soft_wrap=True)
+            if folder is not None:
+                written += report.write(folder, name, outcome, quick=quick)
     show(rows, console)
-    if json is not None:
-        json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    if written:
+        console.print(f"written: {', '.join(file.name for file in written)} in {folder}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.kafka import KafkaSettings, consumer_options
+
+#: Takes a line that says what is being done.
+Say = Callable[[str], None]
 
 
 def rate(
@@ -15,14 +19,14 @@ def rate(
     group: str,
     topic: str,
     records: int,
-    process: subprocess.Popen[bytes],
+    processes: Sequence[subprocess.Popen[bytes]],
     *,
     warm: float = 0.2,
     limit_s: float = 300.0,
 ) -> float:
     """Records per second between ``warm`` of the records committed and all of them.
 
-    Raises RuntimeError where the process ends first, or the time runs out.
+    Raises RuntimeError where a process ends first, or the time runs out.
     """
     watcher = Consumer(consumer_options(kafka, "bench-watch", group))
     partitions = [TopicPartition(topic, n) for n in range(kafka.partitions)]
@@ -45,8 +49,10 @@ def rate(
                 if begun is None or now == begun[0]:
                     raise RuntimeError("too few records to measure")
                 return (done - begun[1]) / (now - begun[0])
-            if process.poll() is not None:
-                raise RuntimeError(f"it ended with {process.returncode} after {done} records")
+            for process in processes:
+                if process.poll() is not None:
+                    code = process.returncode
+                    raise RuntimeError(f"it ended with {code} after {done} records")
             time.sleep(0.05)
         raise RuntimeError(f"only {done} of {records} records after {limit_s:g} s")
     finally:

@@ -23,7 +23,8 @@ from app.kafka import KafkaSettings, admin_client, consumer_options, producer_op
 from app.kafka.topics import dead_letter_topic, ensure_topics, log_topic
 from app.shells.sink import OutputSpec, SinkSettings, SinkStats, StoreSettings, run_sink
 from app.store import collection_name, prepare
-from benchmarks.table import Row
+from benchmarks.progress import Say
+from benchmarks.table import Outcome, Row
 from models.records import block, features, headers
 
 BLOCKS, SAMPLES = 4000, 100
@@ -44,7 +45,7 @@ class _Case:
     split: Callable[[dict[str, Any], str], list[dict[str, Any]]]
 
 
-def run(stack: EmbeddedStack, *, quick: bool = False) -> list[Row]:
+def run(stack: EmbeddedStack, say: Say, *, quick: bool = False) -> Outcome:
     """Blocks of 100 samples in both layouts, and feature rows: the peer, then the sink."""
     store = StoreSettings.model_validate({"uri": stack.endpoints.mongodb_uri})
     share = 5 if quick else 1
@@ -54,6 +55,7 @@ def run(stack: EmbeddedStack, *, quick: bool = False) -> list[Row]:
             bootstrap=str(stack.endpoints.kafka_bootstrap),
             prefix=f"bench-sink-{time.time_ns()}-{number}.",
         )
+        say(case.what)
         _produce(kafka, case)
         peer = _peer(kafka, store, case)
         rows.append(_row(case, "bare consume, decode, insert", peer, None))
@@ -61,7 +63,7 @@ def run(stack: EmbeddedStack, *, quick: bool = False) -> list[Row]:
             seconds = _sink(kafka, store, case, layout)
             who = "sink" if layout == "arrays" else "sink, packed columns"
             rows.append(_row(case, who, seconds, peer / seconds))
-    return rows
+    return Outcome(rows)
 
 
 def _row(case: _Case, who: str, seconds: float, ratio: float | None) -> Row:

@@ -23,7 +23,12 @@ STEP_NS = 200 * NS_PER_MS
 T0 = 1_700_000_000 * NS_PER_S
 
 
-def knowledge() -> Knowledge:
+def asset_name(place: int) -> str:
+    """The key of an asset of the glass line."""
+    return f"glass/furnace-{place:02d}"
+
+
+def knowledge(assets: int = ASSETS) -> Knowledge:
     """A catalogue that gives every validation and detector step something to do."""
     tags = {
         f"zone_{n}": Tag(
@@ -38,7 +43,7 @@ def knowledge() -> Knowledge:
         )
         for n in range(TAGS)
     }
-    names = [f"glass/furnace-{n:02d}" for n in range(ASSETS)]
+    names = [asset_name(n) for n in range(assets)]
     return Knowledge(catalogue=Catalogue(assets={name: Asset(tags=tags) for name in names}))
 
 
@@ -64,7 +69,7 @@ def records(count: int) -> Iterator[tuple[bytes, bytes, dict[str, bytes], int]]:
             headers.SCHEMA: headers.RAW_OPCUA.header,
             headers.EVENT_ID: f"bench:0:{number}".encode(),
         }
-        key = f"glass/furnace-{place:02d}".encode()
+        key = asset_name(place).encode()
         yield key, encode_opcua(changes, received), head, received // NS_PER_MS
 
 
