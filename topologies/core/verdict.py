@@ -136,11 +136,16 @@ def _step(
 
 
 def as_named_now(old: Kept, renamed: Mapping[str, str]) -> Kept:
-    """The same with the step it reads under that one's new name."""
-    for now, was in renamed.items():
-        if old.parameters.get("of") == was:
-            return replace(old, parameters={**old.parameters, "of": now})
-    return old
+    """The same with the steps it reads under their new names."""
+    if not renamed or "of" not in old.parameters:
+        return old
+    names = {was: now for now, was in renamed.items()}
+    reads = old.parameters["of"]
+    if isinstance(reads, str):
+        reads = names.get(reads, reads)
+    elif isinstance(reads, list):
+        reads = [names.get(name, name) for name in reads]
+    return replace(old, parameters={**old.parameters, "of": reads})
 
 
 def _changed(old: Kept, step: Step) -> Iterable[str]:

@@ -16,7 +16,7 @@ from topologies.steps.extract import closing
 from topologies.steps.extract.base import Windowed, rows_of, too_late
 from topologies.steps.extract.closing import Shape
 from topologies.steps.extract.panes import Pane, Panes, assign
-from topologies.steps.extract.partials import absorb
+from topologies.steps.extract.partials import Ints, absorb
 from topologies.steps.patterns import Matcher
 
 
@@ -73,8 +73,8 @@ class Window(Windowed):
 
     def migrates(self, old: Kept) -> bool:
         """Panes of the same hop make shorter windows; for longer ones older panes would lack."""
-        size = int(old.parameters.get("size") or 0)
-        hop = old.parameters.get("hop") or size
+        size = old.duration("size") or 0
+        hop = old.duration("hop") or size
         return old.version == 2 and hop == (self.hop or self.size) and self.size <= size
 
     def migrate(self, old: Kept, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -102,9 +102,9 @@ class Window(Windowed):
             before = max((flow.before.now - shape.grace) // hop, floor)
             on_time = max((flow.time.now - shape.grace) // hop, before)
             if updates:
-                taking.in_turns(flow, held, before, floor)
+                _tell_late(flow, shape, taking.in_turns(flow, held, before, floor))
             elif len(flow.block):
-                taking.all(flow, held, floor)
+                _tell_late(flow, shape, taking.all(flow, held, floor))
             crowd = held.crowd(most)
             after = max(on_time, crowd[-1].number + shape.panes) if crowd else on_time
             flow.lane_time[shape.name] = after * hop
@@ -144,8 +144,11 @@ class _Taking:
         floor: int,
         since: int = NEVER,
         until: int = MAX_NS,
-    ) -> None:
-        """Those whose clock is from ``since`` to ``until``."""
+    ) -> Ints:
+        """Those whose clock is from ``since`` to ``until``.
+
+        Gives those too late for some window, (l, 2): which, and the newest window that had closed.
+        """
         shape, wanted, block = self._shape, self._wanted, flow.block
         hop, tag, t = shape.hop, block.tag, block.t
         assert block.clock is not None
@@ -170,18 +173,15 @@ class _Taking:
             lates,
         )
         flow.count("future", future)
-        if late:
-            at, closed = lates[:late].T
-            end = np.minimum(closed, t[at] // hop + shape.panes) * hop
-            too_late(flow, shape.name, at, end - shape.size, end)
         for number, (pane, counts_from, first, stop) in enumerate(met[:found].tolist()):
             table = held.table(Pane(pane, counts_from))
             row = rows_of(table, block.tags, wanted)
             parts, origin = table["parts"], pane * hop
             absorb(parts, row, tag, t, block.v, block.q, place, number, first, stop, origin)
+        return lates[:late]
 
-    def in_turns(self, flow: Flow, held: Panes, before: int, floor: int) -> None:
-        """All of them, and tells of windows whenever the key's time passes a tick.
+    def in_turns(self, flow: Flow, held: Panes, before: int, floor: int) -> Ints:
+        """All of them, and those too late, as :meth:`all`; tells of windows whenever the key's time passes a tick.
 
         What is told holds the samples that came before the tick, and the one that passed it: the
         same however samples are split into records.
@@ -191,14 +191,15 @@ class _Taking:
         assert flow.block.clock is not None
         clock = np.maximum(flow.block.clock, lowest)
         reached, since = lowest, NEVER
+        lates = [np.empty((0, 2), np.int64)]
         while True:
             tick = (reached // every + 1) * every
             if clock.size:
-                self.all(flow, held, floor, since, min(tick - 1, MAX_NS))
+                lates.append(self.all(flow, held, floor, since, min(tick - 1, MAX_NS)))
                 clock = clock[clock >= tick]
             reached = int(clock.min()) if clock.size else flow.time.now
             if reached < tick:
-                return
+                return np.concatenate(lates)
             closed = max((reached - shape.grace) // shape.hop, before)
             concerned, windows = closing.due(held, shape.panes, closed, MAX_NS)
             if windows:
@@ -208,6 +209,13 @@ class _Taking:
                 flow.updates.append((shape.name, rows))
             held.told()
             since = tick
+
+
+def _tell_late(flow: Flow, shape: Shape, lates: Ints) -> None:
+    if len(lates):
+        at, closed = lates.T
+        end = np.minimum(closed, flow.block.t[at] // shape.hop + shape.panes) * shape.hop
+        too_late(flow, shape.name, at, end - shape.size, end)
 
 
 def _lowest(flow: Flow, shape: Shape) -> int:
