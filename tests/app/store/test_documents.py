@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -17,7 +18,9 @@ from app.store.reading import read_block, read_event
 from models.errors import MalformedRecord, RecordTooLarge
 from models.records import block as blocks
 from models.records import events, features, headers, values
+from models.records import late as late_records
 from models.records.events import Alarm, Anomaly
+from models.records.late import Late
 
 READINGS = OutputSpec("readings", "readings")
 FEATURES = OutputSpec("features", "features")
@@ -161,6 +164,44 @@ def test_a_row_is_a_document_with_its_window_and_statistics() -> None:
     assert (stored["count"], stored["bad"], stored["partial"]) == (3, 1, 2)
     assert stored["stats"] == {"mean": 2.5, "std": None}
     assert "stored" not in stored
+
+
+def test_a_row_told_of_before_its_window_closes_has_a_revision() -> None:
+    row = features.decode(feature("pump", "w", "speed", 0).value)
+    mapper, found = Mapper("plant"), []
+    for revision, final in ((4, False), (5, True)):
+        told = replace(row, revision=np.array([revision]), final=final)
+        (write,) = mapper.writes(FEATURES, source(features.encode(told), headers.FEATURES))
+        stored = bson.decode(write.document.raw)
+        assert (write.revision, stored["revision"], stored["final"]) == (revision, revision, final)
+        found.append(write.id)
+    assert found[0] == found[1]
+    (plain,) = mapper.writes(FEATURES, source(features.encode(row), headers.FEATURES))
+    assert plain.revision is None
+
+
+def test_late_samples_of_a_record_are_a_document() -> None:
+    late = Late(
+        "pump",
+        "w10",
+        ("a", "b"),
+        np.array([0, 1, 1], np.int32),
+        np.array([5, 6, 17]),
+        np.array([1.0, math.nan, 2.0]),
+        np.array([1, 1, 4], np.uint8),
+        np.array([0, 0, 10]),
+        np.array([10, 10, 20]),
+    )
+    given_source = source(late_records.encode(late), headers.LATE)
+    stored = document(Mapper("plant"), OutputSpec("late", "late"), given_source)
+    assert stored["_id"] == "plant/late/w10/e:1"
+    assert (stored["window"], stored["asset"], stored["tags"]) == ("w10", "pump", ["a", "b"])
+    assert (stored["start_ns"], stored["end_ns"], stored["n"]) == (5, 17, 3)
+    assert stored["v"] == [1.0, None, 2.0]
+    assert (stored["from_ns"], stored["to_ns"]) == ([0, 0, 10], [10, 10, 20])
+    assert "stored" not in stored
+    kept = document(Mapper("plant"), OutputSpec("late", "late", retention=10**9), given_source)
+    assert "stored" in kept
 
 
 def test_an_event_is_its_newest_revision_and_kept_while_it_is_open() -> None:

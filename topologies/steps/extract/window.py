@@ -181,7 +181,7 @@ class _Taking:
         return lates[:late]
 
     def in_turns(self, flow: Flow, held: Panes, before: int, floor: int) -> Ints:
-        """All of them, and those too late, as :meth:`all`; tells of windows whenever the key's time passes a tick.
+        """All of them, as :meth:`all`; tells of windows whenever the key's time passes a tick.
 
         What is told holds the samples that came before the tick, and the one that passed it: the
         same however samples are split into records.
