@@ -43,13 +43,14 @@ class Boundary(Step):
         0,
         ge=0,
         description="How much older than an asset's newest reading its readings may be; older ones"
-        " are left out and counted",
+        " are left out and counted (late.<name>). Validation with spike limits holds a reading until"
+        " the next of its tag: give at least that time",
     )
     horizon: Duration = Field(
         600_000_000_000,
         ge=0,
         description="An asset disconnected for longer holds the others no more; results are marked"
-        " partial until it is back",
+        " partial until it is back, and what it kept meanwhile comes too late for them",
     )
     max_bytes: int = Field(
         4 << 20,

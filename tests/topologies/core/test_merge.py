@@ -148,6 +148,27 @@ def test_who_is_disconnected_beyond_the_horizon_holds_nobody_back_until_it_retur
     assert plant.driver.counts["late.line"] == 1
 
 
+def test_what_a_source_kept_while_it_was_away_is_joined_as_if_it_had_come_in_time() -> None:
+    def told(plant: Plant, *values: float) -> None:
+        for second in values:
+            plant.lab(second, second * 10)
+
+    calm, away = Plant(), Plant()
+    for plant in (calm, away):
+        plant.lab(0.5, 5.0)
+        for second in range(1, 12):
+            plant.press(second)
+    told(calm, 2.5, 3.5, 8.5, 9.5)
+    away.beat(LAB, 1, State.DISCONNECTED)
+    away.beat(LAB, 9, State.BACKFILLING)
+    told(away, 9.5, 2.5, 3.5, 8.5)  # the newest first, then what was kept
+    assert len(away.joined()) == 0
+    for plant in (calm, away):
+        plant.beat(LAB, 10.7, State.ALIVE, silent=1.2)
+    assert away.joined() == calm.joined()
+    assert [v for _, v, _ in away.joined()] == [5.0, 5.0, 25.0, *[35.0] * 5, 85.0, 95.0]
+
+
 def test_who_was_never_heard_holds_for_the_horizon_only() -> None:
     plant = Plant(horizon="10s")
     plant.press(1)

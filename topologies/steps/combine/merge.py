@@ -75,10 +75,9 @@ class Merge(Boundary):
             return _Told(max(told.time, _within(gone - self.grace)), True, True)
         if time.now == NEVER:
             return replace(told, known=told.known or time.state is State.DISCONNECTED)
+        # While the source sends what it kept, the key's time stays behind by the horizon of that.
         if lane != READINGS:
             complete = flow.lane_time.get(lane, time.now) + 1
-        elif time.state is State.BACKFILLING:
-            complete = told.time  # what the source kept meanwhile comes now
         else:
             complete = min(time.now, flow.lane_time.get(lane, time.now)) - self.grace
         return _Told(max(told.time, _within(complete)), False, True)
@@ -153,7 +152,7 @@ def _readings(flow: Flow, told: _Told, wanted: Matcher, step: Merge, skew: int) 
 def _floor(flow: Flow, block: Block, told: _Told, grace: int) -> NDArray[np.int64] | int:
     """The event time before which each sample is late: by the time when it arrived, so that it
     does not matter how samples were split into records."""
-    if block.clock is None or READINGS in flow.lane_time or flow.time.state is State.BACKFILLING:
+    if block.clock is None or READINGS in flow.lane_time:
         return told.time
     floor: NDArray[np.int64] = np.maximum(block.clock, MIN_NS + grace) - grace
     return np.maximum(floor, told.time)
