@@ -62,10 +62,30 @@ def time_gap(dt: int, flag: int, limit: Any) -> int:
 
 
 @kernel
-def flat_line(
+def flat_line(lasted: int, limit: Any) -> int:
+    """``lasted``: for how long all values have been within the tolerance of each other.
+
+    As in ``ioos_qc`` that is a range below the tolerance; a tolerance of 0, with which it never
+    flags, means equal values.
+    """
+    if lasted >= limit["flat_fail"]:
+        return FAIL
+    return SUSPECT if lasted >= limit["flat"] else 0
+
+
+@kernel
+def _equal_since(t: int, v: float, newest: Any) -> None:
+    """Move the run of equal values on."""
+    if newest["since"] == NEVER or v != newest["level"]:
+        newest["since"] = t
+    newest["level"] = v
+
+
+@kernel
+def _within_since(
     t: int, v: float, newest: Any, limit: Any, after: Ints, value: Floats, ends: NDArray[np.intp]
-) -> int:
-    """How long all values have been within the tolerance of each other.
+) -> None:
+    """Move the run of values within a tolerance on.
 
     The run behind a sample begins after the newest sample that is apart from a later one. Only
     those that no later one exceeds can still be: ``value[0]`` holds them falling, ``value[1]``
@@ -76,9 +96,6 @@ def flat_line(
     if newest["since"] == NEVER:
         newest["since"] = t
         ends[:, 1] = ends[:, 0]
-    elif limit["tolerance"] == 0:
-        if v != newest["level"]:
-            newest["since"] = t
     else:
         for side in range(2):
             _push(side, t, newest["level"], limit, after, value, ends)
@@ -87,10 +104,6 @@ def flat_line(
         for side in range(2):
             _forget(side, v, oldest, after, value, ends)
     newest["level"] = v
-    lasted = t - newest["since"]
-    if lasted >= limit["flat_fail"]:
-        return FAIL
-    return SUSPECT if lasted >= limit["flat"] else 0
 
 
 @kernel
@@ -111,11 +124,7 @@ def _break(
     side: int, v: float, newest: Any, limit: Any, after: Ints, value: Floats,
     ends: NDArray[np.intp],
 ) -> None:  # fmt: skip
-    """Let the run begin after the newest sample that ``v`` is apart from.
-
-    As in ``ioos_qc``, samples are apart when they differ by the tolerance; a tolerance of 0, with
-    which it never flags, means equal values.
-    """
+    """Let the run begin after the newest sample that ``v`` is apart from."""
     signed = -v if side else v
     while (
         ends[side, 0] < ends[side, 1]
@@ -220,7 +229,11 @@ def judge(
             if not limit["has_flat"]:
                 last["since"] = NEVER
             elif not bad:
-                found = flat_line(t[i], v[i], last, limit, after, value, ends)
+                if limit["tolerance"] > 0:
+                    _within_since(t[i], v[i], last, limit, after, value, ends)
+                else:
+                    _equal_since(t[i], v[i], last)
+                found = flat_line(t[i] - last["since"], limit)
                 if found:
                     bits, worst = bits | _FLAT_LINE, max(worst, found)
             last["time"], last["value"] = t[i], near[i]

@@ -31,7 +31,7 @@ Stamps = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 #: Stamps in a page.
-PAGE = 512
+PAGE = 256
 #: Format, padding, samples ever seen; before the stamps of the newest page.
 _HEAD = struct.Struct("<B7xQ")
 _FORMAT = 1
@@ -62,6 +62,8 @@ def _identities(v: NDArray[np.float64], typed: Sequence[Typed]) -> Stamps:
     Text, structures and integers that float64 cannot hold are known by a hash.
     """
     bits: Stamps = v.view(np.uint64)
+    if not typed:
+        return bits
     exact = [(index, f"{kind}{value!r}") for index, kind, value in typed if kind in "sij"]
     if exact:
         bits = bits.copy()
