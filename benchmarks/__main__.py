@@ -38,7 +38,10 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Run the benchmarks and print rates beside their peers'."""
+    """Run benchmarks and print figures beside their peers'.
+
+    Exit code 1 where anybody's results are not the expected ones.
+    """
     console = Console()
     chosen = names or list(BENCHMARKS)
     for name in chosen:
@@ -49,6 +52,7 @@ def main(
     console.print(report.machine())
     rows: list[Row] = []
     written: list[Path] = []
+    failures: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="plantstream-bench-") as data,
         EmbeddedStack(Path(data) / "stack", mqtt=False) as stack,
@@ -62,6 +66,7 @@ def main(
             say("starts")
             outcome = BENCHMARKS[name][1](stack, say, quick=quick)
             rows += outcome.rows
+            failures += outcome.failures
             for what, settings in outcome.data.get("settings", {}).items():
                 console.print(f"{what}: {settings}", highlight=False, soft_wrap=True)
             if folder is not None:
@@ -69,6 +74,10 @@ def main(
     show(rows, console)
     if written:
         console.print(f"written: {', '.join(file.name for file in written)} in {folder}")
+    for failure in failures:
+        console.print(failure, style="red", highlight=False, markup=False)
+    if failures:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

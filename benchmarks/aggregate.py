@@ -26,7 +26,7 @@ _LIMIT_S = 600.0
 
 
 def run(stack: EmbeddedStack, say: Say, *, quick: bool = False) -> Outcome:
-    """All shapes, all subjects. Raises RuntimeError where a result is not the expected one."""
+    """All shapes, all subjects. Whoever gives other results than expected is a failure."""
     return measure(stack, say, quick=quick)
 
 
@@ -41,6 +41,7 @@ def measure(
     """The same for some of them."""
     compared = list(who) if who is not None else subjects.subjects()
     rows: list[Row] = []
+    failures: list[str] = []
     settings: dict[str, str] = {one.name: one.settings for one in compared}
     try:
         settings["Java"] = versions()
@@ -58,8 +59,15 @@ def measure(
                 rates[subject.name] = inputs[windows].rate(subject, _WARM_QUICK if quick else _WARM)
             except Absent as absent:
                 rates[subject.name] = f"skipped: {absent}"
+            except WrongResults as wrong:
+                rates[subject.name] = f"WRONG: {wrong}"
+                failures.append(f"{shape.what}: {subject.name}: {wrong}")
         rows += _rows(shape, compared, rates)
-    return Outcome(rows, {"settings": settings})
+    return Outcome(rows, {"settings": settings}, failures)
+
+
+class WrongResults(Exception):
+    """A subject did not give the expected results; the message says how they differ."""
 
 
 class _Input:
@@ -95,11 +103,11 @@ class _Input:
                     self.kafka, target, self.expected.results, processes, limit_s=_LIMIT_S
                 )
             except RuntimeError as error:
-                raise RuntimeError(f"{subject.name}: {error}\n{_tail(run.folder)}") from error
+                raise WrongResults(f"{error}\n{_tail(run.folder)}") from error
             finally:
                 subjects.stop(processes)
         if wrong := watch.differences(seen, self.expected):
-            raise RuntimeError(f"{subject.name}: " + "; ".join(wrong))
+            raise WrongResults("; ".join(wrong))
         return seen.rate(warm) * self.expected.samples / self.expected.results
 
 
@@ -110,7 +118,7 @@ def _rows(shape: Shape, compared: list[Subject], rates: dict[str, float | str]) 
         rate = rates[subject.name]
         row = Row(shape.what, subject.name, 0.0, "samples/s")
         if isinstance(rate, str):
-            rows.append(replace(row, note=rate))
+            rows.append(replace(row, note=rate.splitlines()[0]))
             continue
         notes = []
         if subject.guarantee == AT_LEAST:

@@ -32,6 +32,8 @@ class Outcome:
 
     rows: list[Row]
     data: Mapping[str, Any] = field(default_factory=dict)
+    #: What was not as it must be, such as results that differ.
+    failures: list[str] = field(default_factory=list)
 
 
 def show(rows: list[Row], console: Console) -> None:

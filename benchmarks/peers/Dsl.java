@@ -105,10 +105,10 @@ public final class Dsl {
                     tags.add(part.block(), part.start(), part.end());
                     return tags;
                 },
-                // Longer than any window is open: at full speed minutes of event time go by between
+                // Longer than any window is open: at full speed many minutes of event time go by between
                 // two flushes of the cache.
                 Materialized.<String, Tags>as(Stores.inMemoryWindowStore(
-                                "windows", Duration.ofMinutes(10), size, false))
+                                "windows", Duration.ofHours(1), size, false))
                         .withKeySerde(Serdes.String())
                         .withValueSerde(tagsSerde())
                         .withLoggingEnabled(Map.of())
