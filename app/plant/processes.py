@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 from app.observe import Observed, observed
+from app.processes.signals import set_in_handler
 from app.settings import Settings, SettingsError, resolve
 from app.settings.collisions import collisions
 from models.errors import PlantstreamError
@@ -181,7 +182,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        set_in_handler(stop)
 
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in numbers}

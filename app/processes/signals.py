@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,15 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def set_in_handler(stop: threading.Event) -> None:
+    """Set an event from a signal's handler.
+
+    The handler may have come between any two steps of the main thread, which may hold the event's
+    own lock: waiting for it, or in another handler. So another thread sets it.
+    """
+    _thread.start_new_thread(stop.set, ())
+
+
 @contextmanager
 def set_on_signals(stop: threading.Event) -> Iterator[None]:
     """Inside, SIGTERM and SIGINT set ``stop``; a second SIGINT interrupts at once.
@@ -59,7 +69,7 @@ def set_on_signals(stop: threading.Event) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        set_in_handler(stop)
 
     before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
