@@ -14,9 +14,10 @@ An array given to be filled costs a tenth of one that is returned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -29,4 +30,25 @@ def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
     same kind of processor.
     """
     compiled = numba.njit(cache=True, error_model="numpy", fastmath=False)(function)
+    if compiled is not function:  # as it is with NUMBA_DISABLE_JIT
+        _stamp(compiled, function)
     return cast("Callable[_P, _R]", compiled)
+
+
+def _stamp(compiled: Any, function: Callable[..., Any]) -> None:
+    """What is kept on disk is of no use once something that went into it has changed.
+
+    Numba looks at a kernel's own file alone, and would go on with what it knows of kernels and
+    constants of other files.
+    """
+    own = compiled._cache._cache_file
+    stamps = [own._source_stamp]
+    for name in function.__code__.co_names:
+        value: Any = function.__globals__.get(name)
+        if hasattr(value, "py_func"):
+            stamps.append(value._cache._cache_file._source_stamp)
+        elif isinstance(value, np.ndarray):
+            stamps.append(value.tobytes())
+        elif isinstance(value, int | float):
+            stamps.append(value)
+    own._source_stamp = tuple(stamps)
