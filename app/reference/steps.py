@@ -14,8 +14,9 @@ def markdown() -> str:
         "",
         "What topologies are made of: `from topologies.steps import decode, validate, ...`. Every"
         " step has a `name` (its kind, unless given), an `on_error` policy, and says with `was`"
-        " under which name it is deployed so far. A site changes parameters without touching the"
-        " topology: `[topologies.glass.steps.<name>]`. Other parameters than those that a step's"
+        " under which name it is deployed so far. `state_ttl` bounds how long"
+        " the state of a silent asset is kept (none: for ever). A site changes parameters without"
+        " touching the topology: `[topologies.glass.steps.<name>]`. Other parameters than those that a step's"
         " state depends on can be changed at any time: `plantstream check` says what follows.",
     ]
     verb = ""
@@ -28,7 +29,7 @@ def markdown() -> str:
         lines += [paragraph(kind.__doc__), ""]
         if issubclass(kind, Step):
             lines += [f"Reads {kind.reads}, makes {kind.makes}; {_keeps(kind)}.", ""]
-        common = {"name", "on_error", "was"} if issubclass(kind, Step) else set()
+        common = {"name", "on_error", "was", "state_ttl"} if issubclass(kind, Step) else set()
         fields = [field for field in document.fields() if field.name not in common]
         lines += table(fields) if fields else ["No parameters."]
         lines += inner_models(document, "####")

@@ -30,6 +30,7 @@ from topologies.core.state import Memory, Overlay, State
 from topologies.core.step import Bound, BoundDecoder, Context, Step
 from topologies.core.time import KeyTime, enter
 from topologies.core.topology import Input, Topology
+from topologies.core.ttl import expiring
 
 Timer = Callable[[], float]
 
@@ -83,7 +84,7 @@ class CompiledStage(abc.ABC):
         if self._bound is None or self._bound[0] is not knowledge:
             context = self._context(knowledge)
             steps = (*self.stage.steps, *self.stage.onward)
-            self._bound = (knowledge, [(step, step.bind(context)) for step in steps])
+            self._bound = (knowledge, [(step, _bound(step, context)) for step in steps])
         return self._bound[1]
 
     def _context(self, knowledge: Knowledge) -> Context:
@@ -236,3 +237,8 @@ def for_others(record: Record, topology: str) -> bool:
 
 def _reason(error: BaseException | None) -> str:
     return error.reason if isinstance(error, RecordError) else "step"
+
+
+def _bound(step: Step, context: Context) -> Bound:
+    bound = step.bind(context)
+    return bound if step.state_ttl is None else expiring(step.name, bound, step.state_ttl)

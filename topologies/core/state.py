@@ -8,7 +8,7 @@ steps keep a :class:`Table` in it, which holds numbers per tag.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -40,6 +40,9 @@ class State(Protocol):
     def delete(self, key: str) -> None:
         """Forget a value."""
 
+    def names(self, step: str) -> Iterable[str]:
+        """The keys of all values of a step, those that begin with ``<step>/``."""
+
 
 class DictState:
     """A state in a dict: for the driver, replays and tests."""
@@ -57,6 +60,9 @@ class DictState:
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
+
+    def names(self, step: str) -> list[str]:
+        return [key for key in self.values if key.startswith(f"{step}/")]
 
 
 class Overlay:
@@ -83,6 +89,12 @@ class Overlay:
     def delete(self, key: str) -> None:
         """Forget a value."""
         self._writes[key] = None
+
+    def names(self, step: str) -> list[str]:
+        """The keys of all values of a step, as this record sees them."""
+        written = [key for key in self._writes if key.startswith(f"{step}/")]
+        keys = dict.fromkeys((*self._state.names(step), *written))
+        return [key for key in keys if self._writes.get(key, b"") is not None]
 
     def apply(self) -> None:
         """Make the writes real."""
@@ -112,6 +124,13 @@ class Memory:
     def drop(self, name: str = "") -> None:
         """Forget bytes."""
         self._overlay.delete(f"{self._step}/{name}")
+
+    def clear(self) -> int:
+        """Forget everything; how many values that was."""
+        names = self._overlay.names(self._step)
+        for name in names:
+            self._overlay.delete(name)
+        return len(names)
 
     def part(self, name: str) -> Memory:
         """A memory within this one, for a second table of the same step."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.catalogue import Knowledge
 from models.records.block import Block
-from models.time import parse_duration
+from models.time import Duration, parse_duration
 from topologies.core.flow import READINGS, Flow
 from topologies.core.record import Record
 from topologies.core.state import Memory
@@ -102,6 +102,12 @@ class Step(_Declared):
         "",
         pattern=r"^([a-z][a-z0-9_]*)?$",
         description="The name it had in what is deployed: its state is taken over from there",
+    )
+    state_ttl: Duration | None = Field(
+        None,
+        gt=0,
+        description="Its state of an asset is given up by the first heartbeat that says that no"
+        " data has come for longer; none: never",
     )
 
     #: Lane kinds it reads and makes: "readings", "features", "scores", "anomalies", "alarms".

@@ -15,6 +15,7 @@ from topologies.core.declaration import Declaration
 from topologies.core.topology import Topology
 from topologies.core.verdict import Verdict, as_named_now, compare, renames
 
+
 class Upgrade:
     """From what is deployed to a topology."""
 

@@ -21,6 +21,7 @@ from quixstreams import Application
 from quixstreams.kafka import ConnectionConfig
 from quixstreams.models import Topic
 from quixstreams.state import DEFAULT_STATE_STORE_NAME
+from quixstreams.state.metadata import SEPARATOR
 from quixstreams.state.recovery import RecoveryPartition
 from quixstreams.state.rocksdb import RocksDBStorePartition
 
@@ -92,7 +93,7 @@ class WorkerApplication(Application):
         self._begun, self._interval = time.monotonic(), worker.commit_interval
         self._positions = Positions(self._consumer, plan, kafka)
         self._reception = Reception(self._positions.jumped)
-        self._states = StateCache(self._transaction)
+        self._states = StateCache(self._transaction, self._names_of)
         self._takeover = Takeover(
             plan.topology.declaration,
             accepted,
@@ -166,6 +167,15 @@ class WorkerApplication(Application):
             ).items()
             if number in numbers
         }
+
+    def _names_of(
+        self, topic: str, partition: int, key: bytes, begin: bytes
+    ) -> Iterator[bytes]:
+        store = self._state_manager.get_store(topic, DEFAULT_STATE_STORE_NAME)
+        held = cast(RocksDBStorePartition, store.partitions[partition])
+        place = key + SEPARATOR
+        low = place + begin
+        return (n[len(place) :] for n, _ in held.iter_items(low, low[:-1] + bytes([low[-1] + 1])))
 
     def _transaction(self, topic: str, partition: int) -> Any:
         return self._processing_context.checkpoint.get_store_transaction(topic, partition)

@@ -10,7 +10,7 @@ a revoked partition).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 #: Bytes of state kept in memory; beyond it everything is forgotten at the next commit.
@@ -29,6 +29,10 @@ class Transaction(Protocol):
 
 #: The open transaction of a (topic, partition).
 Transactions = Callable[[str, int], Transaction]
+
+
+#: Names of a key's values in the store that begin with something, as of the last commit.
+Names = Callable[[str, int, bytes, bytes], Iterable[bytes]]
 
 
 class KeyState:
@@ -75,6 +79,18 @@ class KeyState:
         self.values[name] = None
         self.changed.add(name)
 
+    def names(self, step: str) -> list[str]:
+        """Names of all values of a step. It asks the store: not for every record."""
+        begin = f"{step}/"
+        try:
+            stored = self._cache.names(self.topic, self.partition, self.key, begin.encode())
+            found = dict.fromkeys(name.decode() for name in stored)
+        except Exception as error:
+            self.failure = error
+            raise
+        found |= dict.fromkeys(name for name in self.values if name.startswith(begin))
+        return [name for name in found if self.values.get(name, b"") is not None]
+
     def _load(self, name: str) -> bytes | None:
         try:
             transaction = self._cache.transaction(self.topic, self.partition)
@@ -91,8 +107,10 @@ class KeyState:
 class StateCache:
     """The states of all keys met since partitions last moved."""
 
-    def __init__(self, transaction: Transactions, limit: int = MEMORY_BYTES) -> None:
-        self.transaction = transaction
+    def __init__(
+        self, transaction: Transactions, names: Names, limit: int = MEMORY_BYTES
+    ) -> None:
+        self.transaction, self.names = transaction, names
         self._limit = limit
         self._keys: dict[tuple[str, int, bytes], KeyState] = {}
         #: Keys with changed values.
