@@ -43,8 +43,8 @@ class Boundary(Step):
         0,
         ge=0,
         description="How much older than an asset's newest reading its readings may be; older ones"
-        " are left out and counted (late.<name>). Validation with spike limits holds a reading until"
-        " the next of its tag: give at least that time",
+        " are left out and counted (late.<name>). Validation with spike limits holds a reading"
+        " until the next of its tag: give at least that time",
     )
     horizon: Duration = Field(
         600_000_000_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import orjson
@@ -15,6 +16,7 @@ from models.errors import ConfigError, MalformedRecord, StepError
 from models.records import between, headers
 from models.records.features import ABSENT, EARLY
 from models.records.heartbeat import State
+from tests.conftest import ROOT
 from tests.laws.test_merging import T0, S, block
 from tests.merge_topology import lines
 from tests.worker_topology import Blocks
@@ -477,3 +479,23 @@ def test_describe_shows_where_records_change_key() -> None:
             assert name in drawn
     edges = {(edge.source, edge.target) for edge in describe.graph(lines()).edges}
     assert {("line_windows", "line_power"), ("plant", "plant_power")} <= edges
+
+
+def test_the_topology_of_the_page_joins_and_folds_as_the_page_says() -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/merging.md").read_text(), re.DOTALL)
+    assert code is not None
+    scope: dict[str, Any] = {}
+    exec(code[1], scope)
+    driver = Driver(scope["topology"])
+    made = block("north/recipes", [("glass", T0, 4.0)], T0)
+    driver.block(RECIPES, made)
+    for second in range(40):
+        t = T0 + second * S
+        driver.opcua("north/press", [("force", t, 10.0 + second), ("power", t, 2.0)])
+        driver.opcua("north/oven", [("power", t, 3.0), ("temperature", t - S // 2, second + 0.5)])
+    joined = [row for row in driver.readings("joined") if row[2] == T0 + 20 * S]
+    assert {(tag, v) for _, tag, _, v, _ in joined} == {
+        ("north/press:force", 30.0), ("oven", 20.5), ("glass", 4.0),
+    }  # fmt: skip
+    power = {(row["asset"], row["count"], row["sum"]) for row in driver.features("power")}
+    assert power == {("north", 20, 50.0), ("plant", 20, 50.0)}
