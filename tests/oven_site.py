@@ -28,7 +28,7 @@ topology = Topology(
     name="oven",
     inputs=(Input(source="opcua", decode=decode.OpcUa(), assets=("oven/*",)),),
     steps=(extract.Window(size="10s", grace="60s", statistics=("mean",)),),
-    outputs=(Output(kind="readings"), Output(kind="features")),
+    outputs=(Output(kind="readings"), Output(kind="features"), Output(kind="late")),
 )
 """
 

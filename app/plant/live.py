@@ -114,6 +114,7 @@ class _Comparison:
         edges: dict[tuple[str, str], dict[str, float]] = {}
         picture = graph(self._topology, self._kafka.topics)
         labels = {node.id: node.label for node in picture.nodes}
+        kinds = {f"out:{output.name}": output.kind for output in self._topology.outputs}
         makes = {step.name: step.makes for step in self._topology.steps}
         for node in picture.nodes:
             if node.kind in ("step", "merge"):
@@ -136,7 +137,9 @@ class _Comparison:
                 rate = self._rate(m.SAMPLES, stage=name)
                 edges[edge.source, edge.target] = {"samples_per_s": rate}
             elif makes.get(edge.source) in ("features", "scores", "alarms"):
-                rate = self._rate(m.COUNTED, what=f"made.{edge.source}")
+                into = kinds.get(edge.target, "")
+                what = into if into in ("late", "anomalies") else "made"
+                rate = self._rate(m.COUNTED, what=f"{what}.{edge.source}")
                 edges[edge.source, edge.target] = {"rows_per_s": rate}
             else:
                 edges[edge.source, edge.target] = {"samples_per_s": self._through(edge.source)}

@@ -32,6 +32,7 @@ def test_rates_lag_errors_and_state_are_on_every_edge_and_step(
         before = live.read(oven.settings, "oven")
         for second in (2, 3, 200):  # the third closes a window
             oven.feed(second, 1.0)
+        oven.feed(4, 1.0)  # too late for it
         oven.feed(5, 1.0, lambda payload: payload[:-9])
         state = "plantstream_state_bytes"
         until(lambda: any(k[0] == state for k in live.read(oven.settings, "oven").series), 30)
@@ -46,10 +47,11 @@ def test_rates_lag_errors_and_state_are_on_every_edge_and_step(
         for edge, values in found.edges.items()
     }
     assert counts == {
-        ("topic:opcua", "decode:opcua"): {"records_per_s": 4},
-        ("decode:opcua", "window"): {"samples_per_s": 3},
-        ("decode:opcua", "out:readings"): {"samples_per_s": 3},
+        ("topic:opcua", "decode:opcua"): {"records_per_s": 5},
+        ("decode:opcua", "window"): {"samples_per_s": 4},
+        ("decode:opcua", "out:readings"): {"samples_per_s": 4},
         ("window", "out:features"): {"rows_per_s": 1},
+        ("window", "out:late"): {"rows_per_s": 1},
     }
     assert found.edges["topic:opcua", "decode:opcua"]["lag"] >= 0
     assert found.nodes["decode:opcua"] == {"failed": 1}

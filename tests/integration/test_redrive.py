@@ -14,7 +14,7 @@ from app.kafka import producer_options
 from app.kafka.reading import committed_records
 from app.redrive import Mend, Redriver, read_letters, whole
 from models.errors import PlantstreamError
-from models.records import headers
+from models.records import headers, late
 from tests.app.cli.test_command_line import Run, plantstream
 from tests.oven_site import T0, Oven, S
 from tests.sink_site import SinkSite, reading, until
@@ -99,6 +99,10 @@ def test_after_grace_its_samples_are_refused_as_late_and_nothing_changes(
         oven.feed(400, 0.0)
         assert oven.rows(2)[:1] == before == [(0.0, 1, 1.0)]
         assert oven.counted("late") == 1
+    topic = oven.kafka.topics.output("oven", "late")
+    (told,) = [late.decode(m.value()) for m in committed_records(oven.kafka, topic, "test")]
+    assert (told.window, told.v.tolist(), told.t.tolist()) == ("window", [100.0], [T0 + 4 * S])
+    assert (int(told.start[0]) - T0, int(told.end[0]) - T0) == (0, 10 * S)
 
 
 def test_what_is_not_mended_comes_back_as_another_letter_that_counts(

@@ -65,6 +65,10 @@ class Emitter:
                 flow.count(counted[lane], len(scores.series))
         for alarm in flow.alarms:
             flow.count(f"made.{alarm.alarm}", 1)
+        for anomaly in flow.anomalies:
+            flow.count(f"anomalies.{anomaly.detector}", 1)
+        for left_out in flow.late:
+            flow.count(f"late.{left_out.window}", len(left_out))
 
     def _fit(
         self,

@@ -134,9 +134,8 @@ class _Drawing:
         if output.kind == READINGS:
             places = output.of or (READINGS,)
             return [head for place in places for head in self._ends.get(place, ())]
-        made = {"features": "features", "anomalies": "scores", "alarms": "alarms"}[output.kind]
         return [
             step.name
             for step in self._topology.steps
-            if step.makes == made and (not output.of or step.name in output.of)
+            if step.feeds(output.kind) and (not output.of or step.name in output.of)
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from models.time import MAX_NS, iso
 from topologies.core.state import Columns, DictState, Memory, Overlay, Table, columns_in_use
@@ -71,9 +72,9 @@ def _table(state: DictState, step: str, place: str, chunk: bytes) -> list[dict[s
             table = Table.load(memory, columns)
         except Exception:  # of another layout: the next may fit
             continue
-        arrays = {name: table[name].tolist() for name, *_ in columns.items}
+        arrays = _flat({name: table[name] for name, *_ in columns.items})
         return [
-            {"tag": tag, **{name: _number(column[row]) for name, column in arrays.items()}}
+            {"tag": tag, **{name: _number(column[row].tolist()) for name, column in arrays.items()}}
             for row, tag in enumerate(table.tags)
         ]
     return None
@@ -81,6 +82,17 @@ def _table(state: DictState, step: str, place: str, chunk: bytes) -> list[dict[s
 
 def _fitting(chunk: bytes, known: Iterable[Columns]) -> list[Columns]:
     return [columns for columns in known if len(chunk) >= columns.row]
+
+
+def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Columns of records as one column a field: ``newest.t``."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if array.dtype.names is None:
+            found[name] = array
+        else:
+            found |= _flat({f"{name}.{field}": array[field] for field in array.dtype.names})
+    return found
 
 
 def _number(value: Any) -> Any:
