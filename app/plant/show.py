@@ -83,7 +83,7 @@ def _features(value: bytes | None, _: Knowledge) -> list[str]:
         shown.append(
             f"{iso(int(found.end[row])):<30} {found.asset:<{_ASSET}}"
             f" {found.tags[int(found.tag[row])]:<{_TAG}} {found.window} {length}"
-            f" n={int(found.count[row])} {stats}"
+            f" n={int(found.count[row])} {stats}" + ("" if found.final else " (open)")
         )
     return shown
 

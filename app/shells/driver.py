@@ -325,4 +325,5 @@ def _rows(record: Features) -> Iterator[dict[str, Any]]:
             "count": int(record.count[row]),
             "bad": int(record.bad[row]),
             **{name: float(column[row]) for name, column in record.stats.items()},
+            **({} if record.final else {"final": False}),
         }

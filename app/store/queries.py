@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One closed window of a tag."""
+    """One window of a tag."""
 
     window: str
     asset: str
@@ -50,6 +50,8 @@ class Row:
     bad: int
     stats: Mapping[str, float | None]
     partial: int
+    #: Whether it has closed: others are what was known of it at a time.
+    final: bool = True
 
 
 class Queries:
@@ -220,6 +222,7 @@ def _row(document: Mapping[str, Any]) -> Row:
         bad=document["bad"],
         stats=dict(document["stats"]),
         partial=document["partial"],
+        final=document.get("final", True),
     )
 
 
