@@ -14,10 +14,10 @@ def markdown() -> str:
         "",
         "What topologies are made of: `from topologies.steps import decode, validate, ...`. Every"
         " step has a `name` (its kind, unless given), an `on_error` policy, and says with `was`"
-        " under which name it is deployed so far. `state_ttl` bounds how long"
-        " the state of a silent asset is kept (none: for ever). A site changes parameters without"
-        " touching the topology: `[topologies.glass.steps.<name>]`. Other parameters than those that a step's"
-        " state depends on can be changed at any time: `plantstream check` says what follows.",
+        " under which name it is deployed so far. `state_ttl` bounds how long the state of a silent"
+        " asset is kept (none: for ever). A site changes parameters without touching the topology:"
+        " `[topologies.glass.steps.<name>]`. Other parameters than those that a step's state"
+        " depends on can be changed at any time: `plantstream check` says what follows.",
     ]
     verb = ""
     for place, kind in step_kinds().items():
