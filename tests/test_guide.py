@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.app import command
 from tests.conftest import ROOT
 
 GUIDE = (ROOT / "docs" / "guide-topology.md").read_text()
@@ -55,6 +56,22 @@ def test_a_topology_is_added_by_following_only_the_guide(clone: Path) -> None:
     _typed(f"python -m ruff check {written}", clone)
     _typed("plantstream docs --check", clone)
     assert (clone / "docs" / "reference" / "topologies.md").read_text().count("## compressors") == 1
+
+
+def test_every_command_in_the_docs_exists_with_its_options() -> None:
+    pages = "\n".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+    lines = re.findall(r"^(?:\$ )?plantstream ([a-z].*?)(?: +#.*)?$", pages, re.MULTILINE)
+    lines += re.findall(r"`plantstream ([a-z][^`]*)`", pages)
+    assert len(lines) > 15
+    commands = command().commands
+    for line in lines:
+        words = line.split()
+        named = commands[words[0]]
+        if hasattr(named, "commands"):
+            named = named.commands[words[1]]
+        known = {option for parameter in named.params for option in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= known | {"--set", "--config", "--data-dir", "--debug"}, line
 
 
 def _typed(text: str, folder: Path) -> None:
