@@ -2,9 +2,9 @@
 
 It reads the compacted ``connectors`` topic. A connector that has not spoken for three of its
 intervals, and did not stop in order, is dead: its assets get a heartbeat each, and its status
-becomes ``dead``, which its next own status replaces. Several watchdogs may run at once: the first
-writes ``dead``, and where two are equally quick the heartbeat comes twice, which changes nothing,
-as ``disconnected`` only holds what is held already.
+becomes ``dead``, which its next own status replaces; until then they get another every minute, by
+which the windows of a source that never comes back close in the end. Several watchdogs may run at
+once: the first writes ``dead``, and heartbeats that come twice change nothing.
 
 Silence counts by this process's monotonic clock, and only while Kafka answers it: clocks of other
 machines do not matter, and an absence of Kafka kills nobody.
@@ -34,6 +34,8 @@ LOG = logging.getLogger("plantstream.watchdog")
 
 #: Intervals of silence after which a connector is dead.
 PATIENCE = 3
+#: The assets of a dead connector get another heartbeat this often, ns.
+REMINDER = 60 * NS_PER_S
 _POLL_S = 0.2
 _PROBE_S = 2.0
 _DELIVERY_S = 10.0
@@ -107,6 +109,17 @@ class Roll:
                 died.append(status)
         return died
 
+    def still_dead(self, ns: int) -> list[ConnectorStatus]:
+        """Those dead connectors of which it is time to speak again, ``ns`` later."""
+        again = []
+        for watched in self.connectors.values():
+            if watched.status.state == "dead":
+                watched.silence += ns
+                if watched.silence >= REMINDER:
+                    watched.silence = 0
+                    again.append(watched.status)
+        return again
+
 
 class Watchdog:
     """Watches over all connectors of a site. ``run`` it in a thread of its own."""
@@ -158,6 +171,7 @@ class Watchdog:
                 self.stats.reason = ""
                 if position >= end and passed < _HICCUP:
                     self._bury(self._roll.passed(passed))
+                    self._remind(self._roll.still_dead(passed))
                 self._count()
         finally:
             consumer.close()
@@ -237,6 +251,20 @@ class Watchdog:
             self._roll.heard(status.model_copy(update={"state": "dead"}))
             self.stats.deaths += 1
             self.stats.heartbeats += len(self._roll.assets(status))
+
+    def _remind(self, dead: list[ConnectorStatus]) -> None:
+        """Heartbeats of dead connectors go on."""
+        if not dead:
+            return
+        producer = Producer(
+            producer_options(self._kafka, "watchdog"),
+            logger=logging.getLogger("plantstream.kafka"),
+        )
+        for status in dead:
+            self._say_disconnected(producer, status)
+            self.stats.heartbeats += len(self._roll.assets(status))
+        if producer.flush(_DELIVERY_S):
+            raise TransportError("Kafka does not take heartbeats of dead connectors")
 
     def _say_disconnected(self, producer: Producer, status: ConnectorStatus) -> None:
         # a session of its own: the connector's numbers stay without gaps

@@ -318,6 +318,15 @@ class TestRoll:
         roll.heard(status("dead", "other"))
         assert roll.passed(100 * S) == []
 
+    def test_the_dead_are_spoken_of_every_minute(self) -> None:
+        roll = Roll()
+        roll.heard(status("dead"))
+        assert roll.still_dead(59 * S) == []
+        assert roll.still_dead(S) == [status("dead")]
+        assert roll.still_dead(59 * S) == []
+        roll.heard(status())
+        assert roll.still_dead(100 * S) == []
+
     def test_a_disconnected_connector_lives(self) -> None:
         roll = Roll()
         roll.heard(status("disconnected"))
