@@ -67,7 +67,7 @@ def _rows(block: dict[str, Any]) -> list[dict[str, Any]]:
 def _take(partial: Partial, row: dict[str, Any]) -> Partial:
     """Count, bad, mean, centred squares, lowest, highest (Welford 1962)."""
     v = row["v"]
-    held = partial.setdefault(row["tag"], [0, 0, 0.0, 0.0, math.inf, -math.inf])
+    held = partial.setdefault(row["tag"], [0, 0, 0.0, 0.0, v, v])
     if row["bad"]:
         held[1] += 1
         return partial
@@ -75,8 +75,8 @@ def _take(partial: Partial, row: dict[str, Any]) -> Partial:
     d = v - held[2]
     held[2] += d / held[0]
     held[3] += d * (v - held[2])
-    held[4] = min(held[4], v)
-    held[5] = max(held[5], v)
+    held[4] = min(held[4], v) if held[0] > 1 else v  # what was first may have been bad
+    held[5] = max(held[5], v) if held[0] > 1 else v
     return partial
 
 
