@@ -56,6 +56,10 @@ class Expression:
         #: The tags named, in order of appearance.
         self.names = tuple(dict.fromkeys(names))
 
+    def __reduce__(self) -> tuple[type[Expression], tuple[str]]:
+        """Pickled as its text: functions made here cannot be."""
+        return Expression, (self.text,)
+
     def __call__(self, values: Mapping[str, Floats]) -> Floats:
         """The value for each element of arrays of one shape; NaN and infinities as in IEEE 754."""
         result: Floats = self._value(values)
