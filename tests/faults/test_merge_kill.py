@@ -98,7 +98,7 @@ def test_kills_change_nothing_of_what_two_inputs_make_together(
         for sent in some:
             produce(producer, topic_prefix, sent)
         assert producer.flush(30) == 0
-        at_work.until(len(at_work.seen) + len(some) // 2, worker=worker)
+        at_work.until(len(at_work.seen) + len(some) // 2, 240, worker)
         time.sleep(chance.uniform(0, 0.6))  # the random moment within the work on these
         worker.kill()
         worker = site.start(topology="lines", instance="only")
@@ -108,7 +108,7 @@ def test_kills_change_nothing_of_what_two_inputs_make_together(
     for output in OUTPUTS:
         name = site.kafka.topics.output("lines", output)
         count = sum(len(some) for (of, _), some in wanted.items() if of == output)
-        Reader(site, name).until(count, worker=worker)
+        Reader(site, name).until(count, 240, worker)
     assert worker.stop() == 0
     assert by_key(site) == wanted
     assert site.letters() == []

@@ -36,7 +36,8 @@ class Boundary(Step):
     expects: tuple[str, ...] = Field(
         (),
         description="Who must have been heard before anything of a key is released:"
-        " '<asset>', '<input>:<asset>' or '<input>:*', with the fields of the key and {key}."
+        " '<asset>', '<input>:<asset>' or '<input>:*', with the fields of the key and {key}"
+        " (behind another merge, its name is the input)."
         " Others join when they are first heard; what of theirs is older is left out",
     )
     grace: Duration = Field(
@@ -99,9 +100,9 @@ class Boundary(Step):
         rules = ", ".join(f"{pattern} → {key}" for pattern, key in self.keys.items())
         return f"{' and '.join(self.of)} by {rules}"
 
-    def expected(self, key: str, inputs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    def expected(self, key: str) -> tuple[tuple[str, str], ...]:
         """(input, asset) of those that a key waits for; either may be "*"."""
-        return _expected(self.expects, self.rules, key, inputs)
+        return _expected(self.expects, self.rules, key)
 
 
 @lru_cache(maxsize=256)
@@ -110,15 +111,17 @@ def _compiled(rules: tuple[tuple[str, str], ...]) -> Keys:
 
 
 @lru_cache(maxsize=16384)
-def _expected(
-    expects: tuple[str, ...], rules: Keys, key: str, inputs: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
+def _expected(expects: tuple[str, ...], rules: Keys, key: str) -> tuple[tuple[str, str], ...]:
     found = []
     for entry in expects:
-        source, _, asset = entry.partition(":")
-        if source not in inputs:
-            source, asset = "*", entry
+        source, asset = origin_of(entry)
         name = rules.expand(asset, key)
         if name is not None:
             found.append((source, name))
     return tuple(found)
+
+
+def origin_of(entry: str) -> tuple[str, str]:
+    """(input, asset) of one who is expected: ``opcua:press``, or ``press`` of any input."""
+    source, colon, asset = entry.partition(":")
+    return (source, asset) if colon else ("*", entry)

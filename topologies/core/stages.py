@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topologies.core.boundary import Boundary
+from topologies.core.boundary import Boundary, origin_of
 from topologies.core.flow import READINGS
 from topologies.core.step import Step
 
@@ -66,6 +66,13 @@ def stages(topology: Topology) -> tuple[Stage, ...]:
         if boundary is not None:
             before = feeder[boundary.name]
             merge = parts[before][0]
+            origins = names if merge is None else (merge.name,)
+            for entry in boundary.expects:
+                if origin_of(entry)[0] not in (*origins, "*"):
+                    raise ValueError(
+                        f"merge {boundary.name!r} expects {entry!r}; before the ':' stands where it"
+                        f" comes from, one of {', '.join(origins)} or *"
+                    )
             found.append(
                 Stage(
                     boundary.name,
@@ -74,7 +81,7 @@ def stages(topology: Topology) -> tuple[Stage, ...]:
                     steps,
                     _outputs(topology, boundary, steps),
                     tuple(fed[number]),
-                    names if merge is None else (merge.name,),
+                    origins,
                 )
             )
     return tuple(found)

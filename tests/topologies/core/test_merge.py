@@ -435,6 +435,10 @@ WINDOWS = combine.Merge(name="line", keys={"{line}/*": "{line}"}, of=("window",)
             r"'all' is of readings and window, which are of different stages",
         ),
         ((combine.Merge(name="plc_readings", keys={"*": "x"}),), r"called as an input is"),
+        (
+            (combine.Merge(name="line", keys={"*": "x"}, expects=("plc:press",)),),
+            r"expects 'plc:press'; .* one of plc_readings or \*",
+        ),
         ((combine.Merge(name="line", was="row", keys={"*": "x"}),), r"topic probe.row.in"),
     ],
 )

@@ -59,7 +59,7 @@ class MergingStage(CompiledStage):
             overlay = Overlay(state)
             where = self.merge.name
             memory = Memory(overlay, where)
-            expected = self.merge.expected(key, self.stage.origins)
+            expected = self.merge.expected(key)
             gate, pages = Gate(memory, self.merge.of, expected), Pages(memory)
             self._take(record, arrived, gate, pages, counts)
             emissions: list[Emission] = []
@@ -152,7 +152,8 @@ class MergingStage(CompiledStage):
     def _forced(self, pages: Pages, released: int) -> int:
         """How far must be released for the rest to fit again."""
         cuts = sorted((cut, size) for cut, size in pages.cuts() if cut > released)
-        too_many = pages.size - self.merge.max_bytes
+        # Some room is made, so that not every record after this one looks through them all.
+        too_many = pages.size - self.merge.max_bytes * 7 // 8
         for cut, size in cuts:
             too_many -= size
             if too_many <= 0:
