@@ -134,6 +134,8 @@ class StateCache:
                 value = state.values[name]
                 if value is None:
                     transaction.delete(name.encode(), state.key)
+                    # Such as a window's that is closed: its name will hardly be asked for again.
+                    del state.values[name]
                 else:
                     transaction.set_bytes(name.encode(), value, state.key)
             state.changed.clear()
