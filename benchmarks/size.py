@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class Cost:
     ns_a_sample: float
     state_bytes: int
     state_bytes_a_tag: float
+    #: Bytes a tag by step.
+    steps: dict[str, float]
     memory_bytes: int
     #: A worker from its start until it is ready: with its state folder, and without.
     warm_s: float
@@ -62,10 +65,12 @@ def run(stack: EmbeddedStack, say: Say, *, quick: bool = False) -> Outcome:
     for cost in costs:
         ratio = cost.ns_a_sample / costs[0].ns_a_sample if cost is not costs[0] else None
         what = f"glass, {cost.tags:,} tags"
-        megabytes = f"{cost.state_bytes / 1e6:.1f} MB"
+        parts = sorted(cost.steps.items(), key=lambda part: -part[1])
+        of = ", ".join(f"{step} {each:,.0f}" for step, each in parts)
+        state = f"{cost.state_bytes / 1e6:.1f} MB: {of}"
         rows += [
             Row(what, "time per sample", cost.ns_a_sample, "ns", ratio, "one worker"),
-            Row(what, "state per tag", cost.state_bytes_a_tag, "bytes", None, megabytes),
+            Row(what, "state per tag", cost.state_bytes_a_tag, "bytes", None, state),
             Row(what, "memory of the worker", cost.memory_bytes / 1e6, "MB"),
             Row(
                 what,
@@ -100,11 +105,22 @@ def _measure(stack: EmbeddedStack, say: Say, tags: int, quick: bool) -> Cost:
             memory = psutil.Process(worker.pid).memory_info().rss
         finally:
             subjects.stop(workers)
-        state = _live_bytes(kafka, plan.changelog(source))
+        steps = _live_bytes(kafka, plan.changelog(source))
         warm, _ = _start(run, say, more, f"{tags:,} tags, state there")
         shutil.rmtree(run.folder / run.name)
         cold, restored = _start(run, say, more, f"{tags:,} tags, state deleted")
-    return Cost(tags, 1e9 / rate, state, state / tags, memory, warm, cold, restored)
+    state = sum(steps.values())
+    return Cost(
+        tags,
+        1e9 / rate,
+        state,
+        state / tags,
+        {step: size / tags for step, size in steps.items()},
+        memory,
+        warm,
+        cold,
+        restored,
+    )
 
 
 def _start(run: Run, say: Say, more: dict[str, Any], what: str) -> tuple[float, float]:
@@ -141,8 +157,8 @@ def _alive(workers: list[Process], log: Path, deadline: float) -> None:
         raise RuntimeError(f"the worker was never ready:\n{said}")
 
 
-def _live_bytes(kafka: KafkaSettings, changelog: str) -> int:
-    """Bytes of keys and newest values in a changelog: what compaction leaves of it."""
+def _live_bytes(kafka: KafkaSettings, changelog: str) -> dict[str, int]:
+    """Bytes of keys and newest values in a changelog, by step: what compaction leaves of it."""
     options = consumer_options(kafka, "bench-watch", f"{changelog}-watch")
     reader = Consumer({**options, "enable.partition.eof": True})
     partitions = [TopicPartition(changelog, n, 0) for n in range(kafka.partitions)]
@@ -159,4 +175,8 @@ def _live_bytes(kafka: KafkaSettings, changelog: str) -> int:
                 newest[message.partition(), key] = 0 if value is None else len(key) + len(value)
     finally:
         reader.close()
-    return sum(newest.values())
+    steps: dict[str, int] = defaultdict(int)
+    for (_, key), size in newest.items():
+        name = key.partition(b"|")[2]  # after the record's key
+        steps[name.partition(b"/")[0].decode()] += size
+    return dict(steps)
