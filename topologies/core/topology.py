@@ -121,7 +121,7 @@ class Topology(BaseModel):
                     f" is {known[step.source]}"
                 )
             made_by = next((one for one in self.steps if one.name == step.source), None)
-            if step.was in self.step_names:
+            if step.was in (one.name for one in self.steps):
                 raise ValueError(f"step {step.name!r} was {step.was!r}, which is still there")
             misfit = step.misfit(made_by) if made_by is not None else ""
             if misfit:

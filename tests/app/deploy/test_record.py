@@ -17,7 +17,8 @@ from topologies.core.discover import find
 
 @pytest.fixture(params=find().values(), ids=lambda topology: topology.name)
 def topology(request: pytest.FixtureRequest) -> Topology:
-    return request.param
+    found: Topology = request.param
+    return found
 
 
 def deployed(topology: Topology) -> Deployment:

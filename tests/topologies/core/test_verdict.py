@@ -60,7 +60,7 @@ KINDS: dict[str, type[Step]] = {
     "bell": alarm.Alarm,
 }
 NEEDED = {"window", "drift", "unrest"}
-FIXED = {
+FIXED: dict[str, dict[str, Any]] = {
     "window": {"size": 10 * S},
     "drift": {"of": "window"},
     "unrest": {"of": "window", "window": 30, "statistic": "std"},
