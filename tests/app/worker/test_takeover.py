@@ -110,7 +110,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.commit()
     assert made.content() == stored(driver)
     yield made
-    made.partition.close()
+    made.partition.close()  # type: ignore[no-untyped-call]
 
 
 def test_all_keys_are_brought_along(store: Store) -> None:
