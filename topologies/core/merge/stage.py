@@ -24,7 +24,7 @@ from topologies.core.boundary import Boundary
 from topologies.core.flow import READINGS, Flow
 from topologies.core.merge.gate import Gate
 from topologies.core.merge.pages import ROWS, TABLE, TICK, Entry, Pages
-from topologies.core.merge.units import Unit, cut_up
+from topologies.core.merge.units import Unit, cut_up, decoded
 from topologies.core.record import Emission, Record, Result
 from topologies.core.stage import CompiledStage, Failed, Timer, asset_of, for_others
 from topologies.core.stages import Stage
@@ -80,7 +80,7 @@ class MergingStage(CompiledStage):
 
     def _decode(self, record: Record) -> between.Between:
         headers.expect(record.headers, between.SCHEMA)
-        arrived = between.decode(record.value)
+        arrived = decoded(record.value)
         if arrived.source not in self.stage.origins or arrived.lane not in self.merge.of:
             raise MalformedRecord(
                 f"{arrived.lane!r} of {arrived.source!r}, where stage {self.name!r} takes"
@@ -132,7 +132,8 @@ class MergingStage(CompiledStage):
         self, key: str, gate: Gate, pages: Pages, counts: dict[str, int]
     ) -> Iterable[tuple[Unit, int]]:
         """The units that go on now, with the marks of their results."""
-        until = gate.frontier() - 1 if gate.frontier() != NEVER else NEVER
+        frontier = gate.frontier()
+        until = frontier - 1 if frontier != NEVER else NEVER
         early = self._forced(pages, gate.released) if pages.size > self.merge.max_bytes else NEVER
         last = max(until, early)
         if last <= gate.released:

@@ -92,7 +92,7 @@ class _Part:
 
     @classmethod
     def of(cls, entry: Entry, released: int, until: int) -> _Part:
-        record = _decoded(entry.payload)
+        record = decoded(entry.payload)
         t = record.event_time
         low, high = np.searchsorted(t, (released, until), side="right").tolist()
         if entry.kind == TABLE and entry.floor == released:
@@ -100,9 +100,14 @@ class _Part:
         return cls(entry, record, t, low, high)
 
 
-@lru_cache(maxsize=256)
-def _decoded(payload: bytes) -> Between:
-    return decode(payload)
+def decoded(payload: bytes | None) -> Between:
+    """What is in a record; one that waits is looked at again and again. Raises MalformedRecord."""
+    return decode(payload) if payload is None or len(payload) > _LARGE else _known(payload)
+
+
+#: Larger payloads would fill the memory of those that are known.
+_LARGE = 65_536
+_known = lru_cache(maxsize=256)(decode)
 
 
 def _readings(
