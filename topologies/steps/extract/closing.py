@@ -82,10 +82,10 @@ def rows(
         counts, said = counts[:, :filled], said[:, :filled]
     number, n, bad = counts
     end = number * shape.hop
-    partial = np.zeros(filled, np.uint8)
+    partial = _complete(filled)
     if windows[-1] > on_time and not news:
-        partial[number > on_time] = EARLY
-    stats = {name: said[STATISTICS.index(name)] for name in shape.statistics}
+        partial = np.where(number > on_time, EARLY, 0).astype(np.uint8)
+    stats = {name: said[place] for name, place in _columns(shape.statistics)}
     found = (asset, shape.name, tags, tag, end - shape.size, end, n, bad, stats, partial)
     if shape.updates:
         # Grows with every sample, and once more when the window closes.
@@ -108,6 +108,19 @@ def _places(lists: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], NDArra
             places[row, column[tag]] = passed + place
         passed += len(one)
     return tags, places
+
+
+@lru_cache(maxsize=256)
+def _columns(statistics: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, STATISTICS.index(name)) for name in statistics)
+
+
+@lru_cache(maxsize=1024)
+def _complete(size: int) -> NDArray[np.uint8]:
+    """Rows that lack nothing; shared, so read-only."""
+    partial = np.zeros(size, np.uint8)
+    partial.flags.writeable = False
+    return partial
 
 
 def _present(

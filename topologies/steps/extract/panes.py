@@ -28,6 +28,11 @@ _COLUMNS = Columns(2, parts=Column(np.float64, 0, WIDTH))
 _OPEN = "open"
 _FLOOR = "floor"
 
+#: Columns of what :func:`assign` fills: the place of a sample in the list of panes met, −1 where it
+#: is left out. That list: number, since, the first of its samples and one past the last. The list
+#: of late samples: which, and the newest window that had closed.
+PLACE, NUMBER, SINCE, FIRST, STOP, WHICH, CLOSED = range(7)
+
 
 class Pane(NamedTuple):
     """Which samples: those of a pane that count in the windows after ``since``."""
@@ -126,9 +131,7 @@ def assign(
     grace: int,
     count: int,
     floor: int,
-    place: NDArray[np.int32],
-    met: Ints,
-    lates: Ints,
+    work: Ints,
 ) -> tuple[int, int, int]:
     """To which pane each sample goes.
 
@@ -136,15 +139,13 @@ def assign(
     taken whose clock is from ``since_clock`` to ``until_clock``; what is past ``horizon`` is of the
     future; windows hold ``count`` panes of ``hop``, and those up to ``floor`` have closed.
 
-    Fills ``met``, (n, 4), with the panes met: number, since, the first of its samples and one past
-    the last; ``place``, (n,), with each sample's place in it, −1 where it is left out; ``lates``,
-    (n, 2), with the samples that were too late for some window, and the newest window that had
-    closed. Gives how many panes were met, and how many samples were late and from the future.
+    Fills ``work``, (n, 7). Gives how many panes were met, how many samples were too late for some
+    window, and how many were from the future.
     """
-    place[:] = -1
     found = last = late = future = 0
     number, low, high = 0, 0, 0
     for i in range(t.size):
+        work[i, PLACE] = -1
         now = max(clock[i], lowest)
         if not wanted[tag[i]] or now < since_clock or now > until_clock:
             continue
@@ -158,19 +159,19 @@ def assign(
         if now - grace >= high:
             since = max(since, (now - grace) // hop)
         if since > number:
-            lates[late, 0], lates[late, 1] = i, since
+            work[late, WHICH], work[late, CLOSED] = i, since
             late += 1
             if since >= number + count:
                 continue
         # Most samples are of the pane of the one before, or of the next.
         for _ in range(found):
-            if met[last, 0] == number and met[last, 1] == since:
+            if work[last, NUMBER] == number and work[last, SINCE] == since:
                 break
             last = last + 1 if last + 1 < found else 0
         else:
             last = found
             found += 1
-            met[last, 0], met[last, 1], met[last, 2] = number, since, i
-        met[last, 3] = i + 1
-        place[i] = last
+            work[last, NUMBER], work[last, SINCE], work[last, FIRST] = number, since, i
+        work[last, STOP] = i + 1
+        work[i, PLACE] = last
     return found, late, future

@@ -117,7 +117,7 @@ def absorb(
     t: Ints,
     v: Floats,
     q: NDArray[np.uint8],
-    place: NDArray[np.int32],
+    place: Ints,
     number: int,
     first: int,
     stop: int,

@@ -15,7 +15,7 @@ from topologies.core.step import Bound, Context, Kept
 from topologies.steps.extract import closing
 from topologies.steps.extract.base import Windowed, rows_of, too_late
 from topologies.steps.extract.closing import Shape
-from topologies.steps.extract.panes import Pane, Panes, assign
+from topologies.steps.extract.panes import NUMBER, PLACE, STOP, WHICH, Pane, Panes, assign
 from topologies.steps.extract.partials import Ints, absorb
 from topologies.steps.patterns import Matcher
 
@@ -152,9 +152,7 @@ class _Taking:
         shape, wanted, block = self._shape, self._wanted, flow.block
         hop, tag, t = shape.hop, block.tag, block.t
         assert block.clock is not None
-        size = len(block)
-        place, met = np.empty(size, np.int32), np.empty((size, 4), np.int64)
-        lates = np.empty((size, 2), np.int64)
+        work = np.empty((len(block), 7), np.int64)
         found, late, future = assign(
             t,
             block.clock,
@@ -168,17 +166,18 @@ class _Taking:
             shape.grace,
             shape.panes,
             floor,
-            place,
-            met,
-            lates,
+            work,
         )
         flow.count("future", future)
-        for number, (pane, counts_from, first, stop) in enumerate(met[:found].tolist()):
+        place = work[:, PLACE]
+        for number, (pane, counts_from, first, stop) in enumerate(
+            work[:found, NUMBER : STOP + 1].tolist()
+        ):
             table = held.table(Pane(pane, counts_from))
             row = rows_of(table, block.tags, wanted)
             parts, origin = table["parts"], pane * hop
             absorb(parts, row, tag, t, block.v, block.q, place, number, first, stop, origin)
-        return lates[:late]
+        return work[:late, WHICH:]
 
     def in_turns(self, flow: Flow, held: Panes, before: int, floor: int) -> Ints:
         """All of them, as :meth:`all`; tells of windows whenever the key's time passes a tick.
