@@ -73,9 +73,11 @@ def by_key(site: Site) -> dict[tuple[str, bytes], list[Emission]]:
     return found
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_kills_change_nothing_of_what_two_inputs_make_together(
-    stack: EmbeddedStack, topic_prefix: str, tmp_path: Path
+    stack: EmbeddedStack, topic_prefix: str, tmp_path: Path, workers: int
 ) -> None:
+    """Two workers share inputs and the topics in between: who makes what changes with each kill."""
     seed = int(os.environ.get("PLANTSTREAM_SEED", "0")) or random.SystemRandom().randrange(10**6)
     print(f"PLANTSTREAM_SEED={seed}")
     chance = random.Random(seed)
@@ -91,24 +93,25 @@ def test_kills_change_nothing_of_what_two_inputs_make_together(
     producer = Producer(producer_options(site.kafka, "test"))
     rest = mixed(told, seed + 1)
     share = -(-len(rest) // (KILLS + 1))
-    worker = site.start(topology="lines", instance="only")
+    running = [site.start(topology="lines", instance=f"w{n}") for n in range(workers)]
     at_work = Reader(site, outputs[-1])
-    for _ in range(KILLS):
+    for number in range(KILLS):
         some, rest = rest[:share], rest[share:]
         for sent in some:
             produce(producer, topic_prefix, sent)
         assert producer.flush(30) == 0
-        at_work.until(len(at_work.seen) + len(some) // 2, 240, worker)
+        at_work.until(len(at_work.seen) + len(some) // 2, 240, running[0])
         time.sleep(chance.uniform(0, 0.6))  # the random moment within the work on these
-        worker.kill()
-        worker = site.start(topology="lines", instance="only")
+        victim = number % workers
+        running[victim].kill()
+        running[victim] = site.start(topology="lines", instance=f"w{victim}")
     for sent in rest:
         produce(producer, topic_prefix, sent)
     assert producer.flush(30) == 0
     for output in OUTPUTS:
         name = site.kafka.topics.output("lines", output)
         count = sum(len(some) for (of, _), some in wanted.items() if of == output)
-        Reader(site, name).until(count, 240, worker)
-    assert worker.stop() == 0
+        Reader(site, name).until(count, 240, running[0])
+    assert [worker.stop() for worker in running] == [0] * workers
     assert by_key(site) == wanted
     assert site.letters() == []
