@@ -24,7 +24,8 @@ from app.cli import main
 from app.kafka import KafkaSettings, admin_client, producer_options
 from app.kafka.reading import committed_records
 from app.kafka.topics import ensure_topics, log_topic
-from models.records import headers
+from models.records import headers, heartbeat
+from models.records.heartbeat import Heartbeat, State
 from models.records.raw import OpcUaChange, encode_opcua
 from tests.conftest import ROOT
 
@@ -156,6 +157,19 @@ class LineSite:
         assert self._producer.flush(30) == 0
         return count
 
+    def beat(self, asset: str, second: int, elapsed: int) -> None:
+        """A heartbeat: nothing was heard of the asset for ``elapsed`` seconds."""
+        t = T0 + second * S
+        beat = Heartbeat(asset, State.ALIVE, t, t, elapsed * S)
+        self._producer.produce(
+            self.raw,
+            heartbeat.encode(beat),
+            asset.encode(),
+            headers={headers.SCHEMA: headers.HEARTBEAT.header},
+            timestamp=t // 1_000_000,
+        )
+        assert self._producer.flush(30) == 0
+
     def output(self, name: str) -> dict[bytes, list[bytes]]:
         """All committed records of an output by key, in order."""
         found: dict[bytes, list[bytes]] = {}
@@ -171,7 +185,7 @@ class LineSite:
             log = worker.log() if worker is not None else ""
             assert time.monotonic() < deadline, f"{read} of {count} readings\n{log}"
             assert worker is None or not worker.ended, log
-            time.sleep(0.1)
+            time.sleep(0.3)
         assert read == count
 
     def kept(self) -> Counter[str]:

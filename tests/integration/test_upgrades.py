@@ -20,7 +20,8 @@ from models.records import features
 from tests.line_site import T0, LineSite, S
 from topologies.core import Topology
 
-pytestmark = pytest.mark.integration
+# Every worker is a fresh process; on a busy machine each takes its time to start.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ASSETS = ("press-1", "press-2", "a|window/b", "press-4", "press-5")
 
@@ -302,3 +303,19 @@ def test_state_on_a_machine_that_was_away_at_a_reset_is_not_used(site: LineSite)
     site.until_read(sent, again)
     assert windows(site, "press-1", "window") == {10: 10}
     assert again.stop() == 0
+
+
+def test_state_of_a_silent_asset_is_deleted_by_the_heartbeat_that_says_so(site: LineSite) -> None:
+    site.declare(WINDOW, UNREST.replace("window=30", 'window=30, state_ttl="5m"'))
+    worker = site.start()
+    sent = site.feed(("press-1", "press-10"), range(25), wave)
+    site.until_read(sent, worker)
+    assert site.kept()["unrest"] == 2
+    site.beat("press-1", 24 + 301, 301)
+    deadline = time.monotonic() + 60
+    while site.kept()["unrest"] == 2:
+        assert time.monotonic() < deadline, worker.log()
+        time.sleep(0.3)
+    assert site.kept()["unrest"] == 1
+    assert windows(site, "press-1", "window") == {10: 10, 20: 10, 30: 5}
+    assert worker.stop() == 0
