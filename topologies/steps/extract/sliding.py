@@ -23,8 +23,8 @@ from topologies.steps.patterns import Matcher
 Flags = NDArray[np.uint8]
 
 _HELD = "held"
-#: Of a tag: samples held; the newest time whose window closed, and of those told of; the newest
-#: sample that was let go though windows may still want it.
+#: Of a tag: samples held; the newest of their times whose window closed, and of those told of; the
+#: newest sample that was let go though windows may still want it.
 _COLUMNS = Columns(
     1,
     held=Column(np.int64),
@@ -194,6 +194,8 @@ def _slide(
             lates += 1
             if t[i] < upto - size:
                 continue
+            # Its own window is closed: it is told of as late, and never as a row.
+            passed[at] = max(passed[at], t[i])
         # Into its place: behind those of the same time.
         place = held[at]
         while place > 0 and one_t[place - 1] > t[i]:
