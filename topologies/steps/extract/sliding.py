@@ -39,10 +39,10 @@ class Sliding(Windowed):
 
     One row for each time at which there is a sample; with ``every``, for the first in each span of
     that length. A window closes when the key's time is past its end + grace, by data or by
-    heartbeat. Rows are ordered by (end, tag). A sample whose own window is closed counts in those
-    that are not; it is counted (``late``) and told of in an output of kind ``late`` with that
-    window. One of bad quality is left out and counted in the row (``bad``); one from the future is
-    left out and counted (``future``).
+    heartbeat. Rows are ordered by (end, tag). A sample whose own window is closed has no row, and
+    counts in those that are not closed; it is counted (``late``) and told of in an output of kind
+    ``late`` with that window. One of bad quality is left out and counted in the row (``bad``); one
+    from the future is left out and counted (``future``).
 
     A row takes the time of a walk through its window: of long ones want fewer rows. Of each tag
     the newest ``most_samples`` are held; a window that lacks some is marked partial and counted
@@ -176,6 +176,8 @@ def _slide(
     """
     late = np.empty(t.size, np.int64)
     filled = lates = future = 0
+    # Samples let go are passed over, and overwritten at the end: a move for each would be slow.
+    gone = np.zeros(held.size, np.int64)
     for i in range(t.size):
         at = row[tag[i]]
         if at < 0:
@@ -184,11 +186,12 @@ def _slide(
             future += 1
             continue
         upto = max(clock[i], lowest) - grace
-        low = first[at]
+        low = first[at] + gone[at]
         one_t, one_v, one_q = held_t[low:], held_v[low:], held_q[low:]
         filled = _close(
-            upto, size, every, at, held, passed, told, lost, one_t, one_v, one_q, ints, said, filled
-        )
+            upto, size, every, most, at, held, passed, told, lost, one_t, one_v, one_q, ints, said,
+            filled,
+        )  # fmt: skip
         if t[i] < upto:
             late[lates] = i
             lates += 1
@@ -196,6 +199,15 @@ def _slide(
                 continue
             # Its own window is closed: it is told of as late, and never as a row.
             passed[at] = max(passed[at], t[i])
+        # What is too many goes when a sample comes, never at a record's end: what windows hold does
+        # not depend on how samples were split.
+        old = _unwanted(upto - size, held[at], one_t)
+        if held[at] - old > most:
+            old = held[at] - most
+            lost[at] = max(lost[at], one_t[old - 1])
+        gone[at] += old
+        held[at] -= old
+        one_t, one_v, one_q = one_t[old:], one_v[old:], one_q[old:]
         # Into its place: behind those of the same time.
         place = held[at]
         while place > 0 and one_t[place - 1] > t[i]:
@@ -205,13 +217,19 @@ def _slide(
         one_t[place], one_v[place], one_q[place] = t[i], v[i], q[i]
         held[at] += 1
     for at in range(held.size):
-        low = first[at]
+        low = first[at] + gone[at]
         one_t, one_v, one_q = held_t[low:], held_v[low:], held_q[low:]
         filled = _close(
-            now - grace, size, every, at, held, passed, told, lost, one_t, one_v, one_q, ints, said,
-            filled,
+            now - grace, size, every, most, at, held, passed, told, lost, one_t, one_v, one_q, ints,
+            said, filled,
         )  # fmt: skip
-        _let_go(now - grace - size, most, at, held, lost, one_t, one_v, one_q)
+        old = _unwanted(now - grace - size, held[at], one_t)
+        gone[at] += old
+        held[at] -= old
+        if gone[at] > 0:
+            for to in range(first[at], first[at] + held[at]):
+                held_t[to], held_v[to] = held_t[to + gone[at]], held_v[to + gone[at]]
+                held_q[to] = held_q[to + gone[at]]
     return filled, late[:lates], future
 
 
@@ -220,6 +238,7 @@ def _close(
     upto: int,
     size: int,
     every: int,
+    most: int,
     at: int,
     held: Ints,
     passed: Ints,
@@ -246,27 +265,19 @@ def _close(
             continue
         told[at] = end
         part[:] = 0.0
-        for i in range(np.searchsorted(known, end - size), last + 1):
+        first = np.searchsorted(known, end - size)
+        early = lost[at] >= end - size or last + 1 - first > most
+        for i in range(max(first, last + 1 - most), last + 1):
             add(part, t[i] - end, v[i], q[i])
-        early = lost[at] >= end - size
         tell(ints, said, filled, at, end - size, end, part, early)
         filled += 1
     return filled
 
 
 @kernel
-def _let_go(
-    oldest: int, most: int, at: int, held: Ints, lost: Ints, t: Ints, v: Floats, q: Flags
-) -> None:
-    """Forget samples older than ``oldest``, which no window wants, and those too many."""
-    gone = 0
-    while gone < held[at] and t[gone] < oldest:
-        gone += 1
-    many = held[at] - most
-    if many > gone:
-        gone = many
-        lost[at] = t[gone - 1]
-    if gone > 0:
-        held[at] -= gone
-        for i in range(held[at]):
-            t[i], v[i], q[i] = t[i + gone], v[i + gone], q[i + gone]
+def _unwanted(oldest: int, held: int, t: Ints) -> int:
+    """How many of a tag's samples are older than ``oldest``: no window wants them."""
+    old = 0
+    while old < held and t[old] < oldest:
+        old += 1
+    return old

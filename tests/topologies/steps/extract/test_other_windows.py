@@ -72,6 +72,22 @@ def test_too_many_samples_for_a_sliding_window() -> None:
     assert feed.counts["early"] == 3
 
 
+@pytest.mark.parametrize("cuts", [(), range(20)], ids=["one record", "a record each"])
+def test_too_many_samples_are_too_many_however_records_are_split(cuts: Any) -> None:
+    step = Sliding(size="10s", most_samples=3, statistics=("sum",))
+    feed = play(Feed(step), [("x", second(n), 1.0) for n in range(6)] + [1.0], cuts)
+    assert brief(feed, "sum", "partial")[2:] == [(3.0, 0), (3.0, EARLY), (3.0, EARLY), (3.0, EARLY)]
+
+
+@pytest.mark.parametrize("cuts", [(), range(20)], ids=["one record", "a record each"])
+def test_a_sample_too_late_for_its_own_sliding_window_counts_in_others_alone(cuts: Any) -> None:
+    feed = Feed(Sliding(size="3s", statistics=("sum",)))
+    play(feed, [("x", second(0), 1.0), ("x", second(3.25), 2.0), ("x", second(0.25), 4.0)], cuts)
+    feed.beat(60.0)
+    assert brief(feed, "end", "sum") == [(0, 1.0), (3.25, 6.0)]
+    assert feed.late_samples() == [("x", second(0.25), 4.0, second(-2.75), second(0.25))]
+
+
 def test_a_session_ends_with_a_silence() -> None:
     feed = Feed(Session(gap="5s", grace="1s", statistics=("sum",)))
     feed.samples([("x", second(0), 1.0), ("x", second(4), 2.0), ("x", second(9), 4.0)])
