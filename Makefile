@@ -41,6 +41,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "==> installing the locked dependencies (once; a minute or two)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "==> compiling the steps (once; half a minute)"
+	@$(PY) -m app.rehearsal
 	@touch $@
 
 demo: $(STAMP)

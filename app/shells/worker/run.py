@@ -14,6 +14,7 @@ from app.deploy.follow import Follower
 from app.deploy.gate import enter
 from app.kafka import KafkaSettings, admin_client, error_name, wait_for_kafka
 from app.processes.signals import set_on_signals
+from app.rehearsal import prepare
 from app.shells.worker.application import KnowledgeAt, WorkerApplication
 from app.shells.worker.errors import judge
 from app.shells.worker.instance import Instance
@@ -58,6 +59,7 @@ def run_worker(
     stats = stats or WorkerStats(compiled.name)
     fixed = knowledge or Knowledge()
     _quiet_quixstreams()
+    prepare(compiled.declaration)
     try:
         with Instance(data_dir, compiled.name, instance) as held, set_on_signals(stop):
             stats.instance = held.name

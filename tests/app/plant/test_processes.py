@@ -14,7 +14,7 @@ from app.settings import load
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_watchdog_that_breaks_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
-        raise BufferError("Local: Queue full")
+        raise RuntimeError("a fault of our own")
 
     monkeypatch.setattr("app.shells.connector_runner.watchdog.Watchdog._watch", broken)
     file = tmp_path / "site.toml"
