@@ -73,11 +73,15 @@ class CompiledStage(abc.ABC):
         steps do not fit the knowledge, and nothing that comes of the record itself.
         """
         # Steps meet NaN and infinities as a matter of course; entered here once, not by each.
-        with np.errstate(all="ignore"):
-            return self._process(record, state, knowledge)
+        overlay = Overlay(state)
+        try:
+            with np.errstate(all="ignore"):
+                return self._process(record, overlay, knowledge)
+        finally:
+            overlay.close()
 
     @abc.abstractmethod
-    def _process(self, record: Record, state: State, knowledge: Knowledge) -> Result: ...
+    def _process(self, record: Record, overlay: Overlay, knowledge: Knowledge) -> Result: ...
 
     def _steps(self, knowledge: Knowledge) -> list[tuple[Step, Bound]]:
         """The steps and the merges that follow, bound to what is known."""
@@ -145,7 +149,7 @@ class InputStage(CompiledStage):
     def topic(self, topics: Topics) -> str:
         return self.input.topic(topics)
 
-    def _process(self, record: Record, state: State, knowledge: Knowledge) -> Result:
+    def _process(self, record: Record, overlay: Overlay, knowledge: Knowledge) -> Result:
         # What fails here is no fault of the record.
         decode, steps = self._decode(knowledge), self._steps(knowledge)
         where = "decode"
@@ -155,7 +159,6 @@ class InputStage(CompiledStage):
                 return Result([], {"skipped.asset": 1})
             if for_others(record, self.topology.name):
                 return Result([], {"skipped.redriven": 1})
-            overlay = Overlay(state)
             clock = Memory(overlay, "time")
             flow = self._enter(record, asset, decode, KeyTime.load(clock))
             self._run(flow, overlay, steps, record, self._timed(record))

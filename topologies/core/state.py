@@ -104,6 +104,14 @@ class Overlay:
             else:
                 self._state.set(key, value)
 
+    def close(self) -> None:
+        """The record is done: whoever still holds this, such as a table that is kept, holds no
+        state and no writes by it."""
+        self._state, self._writes = _NO_STATE, {}
+
+
+_NO_STATE = DictState()
+
 
 class Memory:
     """What one step remembers of one key, under its own name."""

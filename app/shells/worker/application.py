@@ -19,6 +19,7 @@ import orjson
 from confluent_kafka import TopicPartition
 from quixstreams import Application
 from quixstreams.kafka import ConnectionConfig
+from quixstreams.kafka.exceptions import KafkaProducerDeliveryError
 from quixstreams.models import Topic
 from quixstreams.state import DEFAULT_STATE_STORE_NAME
 from quixstreams.state.metadata import SEPARATOR
@@ -37,6 +38,7 @@ from app.shells.worker.state import KeyState, StateCache
 from app.shells.worker.stats import StageStats, WorkerStats
 from app.shells.worker.takeover import Takeover
 from models.catalogue import Knowledge
+from models.errors import TransportError
 from models.time import NS_PER_MS, NS_PER_S
 from topologies.core import CompiledStage, Emission, Record
 from topologies.core.record import DEAD_LETTERS
@@ -198,7 +200,8 @@ class WorkerApplication(Application):
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._states.clear()
-        self._positions.check([p for p in partitions if p.topic in self._stages])
+        for p in self._positions.check([p for p in partitions if p.topic in self._stages]):
+            self._reception.expect(p.topic, p.partition, p.offset)
         super()._on_assign(consumer, partitions)
         assigned: dict[str, list[int]] = {name: [] for name in self._stages}
         for p in partitions:
@@ -221,6 +224,9 @@ class WorkerApplication(Application):
         self._states.clear()
         self._takeover.forget()
         super()._on_lost(consumer, partitions)
+        # What the open transaction holds belongs to partitions that may be others' by now: the run
+        # ends, which aborts it, and a new one begins.
+        raise TransportError("the group went on without this worker, which was not heard in time")
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         self._stats.assigned, self._stats.lag = None, {}
@@ -322,7 +328,8 @@ def _producer(
 
 
 def _on_consumer_error(error: Exception, _message: object, _logger: object) -> bool:
-    if retriable(error):
+    # Those of a producer come from a commit inside the callback of a revoke.
+    if retriable(error) and not isinstance(error, KafkaProducerDeliveryError):
         LOG.warning("Kafka: %s; librdkafka tries again", error)
         return True
     return False

@@ -8,7 +8,7 @@ results without a word, so the worker stops and says what to do.
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from quixstreams.kafka import BaseConsumer
 
 from app.kafka import KafkaSettings, consumer_options
@@ -26,10 +26,14 @@ class Positions:
     def __init__(self, consumer: BaseConsumer, plan: Plan, kafka: KafkaSettings) -> None:
         self._consumer, self._plan, self._kafka = consumer, plan, kafka
 
-    def check(self, partitions: list[TopicPartition]) -> None:
-        """At assignment: the group's offset lies in what the topic holds, or there is no state."""
+    def check(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """At assignment: the group's offset lies in what the topic holds, or there is no state.
+
+        The offsets that the group has committed.
+        """
         if not partitions:
-            return
+            return []
+        found = []
         for p in self._consumer.committed(partitions, timeout=_REQUEST_S):
             if p.offset < 0:
                 self._check_new(p)
@@ -38,6 +42,8 @@ class Positions:
             if p.offset > high:
                 self._lost(p, f"stands at offset {p.offset} of {{}}, which now ends at {high}")
             self._check_low(p.topic, p.partition, p.offset, low)
+            found.append(p)
+        return found
 
     def jumped(self, topic: str, partition: int, due: int, came: int) -> None:
         """Offsets ``due`` to ``came`` are missing: ends of transactions, or deleted records."""
@@ -86,7 +92,10 @@ class Positions:
             message = reader.poll(_REQUEST_S)
             if message is None:
                 raise TransportError(f"cannot read {topic}[{partition}]")
-            return message.error() is None
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise TransportError(f"cannot read {topic}[{partition}]: {error.str()}")
+            return error is None
         except KafkaException as error:
             raise TransportError(f"cannot read {topic}[{partition}]: {error}") from error
         finally:

@@ -43,6 +43,10 @@ class Reception:
             read_headers(message),
         )
 
+    def expect(self, topic: str, partition: int, offset: int) -> None:
+        """The group's committed offset, from which a partition is read."""
+        self._due[topic, partition] = offset
+
     def forget(self, topic: str, partition: int) -> None:
         """The partition is another worker's now."""
         self._due.pop((topic, partition), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,3 +133,21 @@ def test_a_table_of_a_record_that_failed_is_not_met_again() -> None:
     table["seen"][0] = 4  # written to after it was saved: nobody else's business
     overlay.apply()
     assert work(state)[1]["seen"].tolist() == [1]
+
+
+def test_a_table_that_is_kept_keeps_no_state_alive() -> None:
+    class Watched(DictState):
+        __slots__ = ("__weakref__",)
+
+    state = Watched()
+    for number in range(2):
+        overlay = Overlay(state)
+        table = Memory(overlay, "step").table(COLUMNS)
+        rows = table.rows(("x",))
+        table["seen"][rows] = number
+        table.save()
+        overlay.apply()
+        overlay.close()
+    gone = weakref.ref(state)
+    del state, overlay, table
+    assert gone() is None

@@ -28,7 +28,7 @@ from topologies.core.merge.units import Unit, cut_up, decoded
 from topologies.core.record import Emission, Record, Result
 from topologies.core.stage import CompiledStage, Failed, Timer, asset_of, for_others
 from topologies.core.stages import Stage
-from topologies.core.state import Memory, Overlay, State
+from topologies.core.state import Memory, Overlay
 from topologies.core.step import Bound, Step
 from topologies.core.time import KeyTime, enter
 from topologies.core.topology import Topology
@@ -48,7 +48,7 @@ class MergingStage(CompiledStage):
     def topic(self, topics: Topics) -> str:
         return topics.output(self.topology.name, self.merge.channel)
 
-    def _process(self, record: Record, state: State, knowledge: Knowledge) -> Result:
+    def _process(self, record: Record, overlay: Overlay, knowledge: Knowledge) -> Result:
         steps = self._steps(knowledge)
         where, counts = "decode", dict[str, int]()
         try:
@@ -56,7 +56,6 @@ class MergingStage(CompiledStage):
             if for_others(record, self.topology.name):
                 return Result([], {"skipped.redriven": 1})
             arrived = self._decode(record)
-            overlay = Overlay(state)
             where = self.merge.name
             memory = Memory(overlay, where)
             expected = self.merge.expected(key)
@@ -65,9 +64,13 @@ class MergingStage(CompiledStage):
             emissions: list[Emission] = []
             timer = self._timed(record)
             for unit, partial in self._released(key, gate, pages, counts):
-                emissions += self._unit(
-                    unit, key, partial, overlay, steps, record, timer, counts
-                )
+                inner = Overlay(overlay)
+                try:
+                    emissions += self._unit(
+                        unit, key, partial, inner, steps, record, timer, counts
+                    )
+                finally:
+                    inner.close()
             gate.save()
             pages.save()
         except (StepFailed, MemoryError):
@@ -166,13 +169,12 @@ class MergingStage(CompiledStage):
         unit: Unit,
         key: str,
         partial: int,
-        overlay: Overlay,
+        inner: Overlay,
         steps: Steps,
         record: Record,
         timer: Timer | None,
         counts: dict[str, int],
     ) -> list[Emission]:
-        inner = Overlay(overlay)
         clock = Memory(inner, "time")
         flow = self._flow(unit, key, partial, KeyTime.load(clock))
         where = "output"
