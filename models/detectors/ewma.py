@@ -23,6 +23,7 @@ Parameters and their reasons:
 - ``learn``: what a sample over the threshold teaches: :data:`ALL`, as much as one at the threshold
   (:data:`CLIP`), or :data:`NOTHING`.
 
+A sample beyond ±1e150 teaches nothing: its square is infinite, as the variance would be for ever.
 Out-of-order samples count in arrival order with Δt = 0.
 
     >>> import numpy as np
@@ -55,6 +56,8 @@ Mask = NDArray[np.bool_]
 RESOLUTION = 1e-9
 #: Scores are cut here, so that a constant signal's first twitch has one that can be written down.
 CAP = 1e6
+#: Samples beyond are judged and not learnt: squares of deviations between those learnt are finite.
+LARGEST = 1e150
 
 #: What an anomalous sample teaches.
 ALL, CLIP, NOTHING = 0, 1, 2
@@ -130,13 +133,16 @@ def judge(
         if not usable[i]:
             score[i] = mean_before[i] = var_before[i] = np.nan
             continue
-        if n[g] == 0:
+        learnt = abs(x[i]) <= LARGEST
+        if n[g] == 0 and learnt:
             mean[g], last[g] = x[i], t[i]
         mean_before[i], var_before[i] = mean[g], var[g]
         off = x[i] - mean[g]
         spread = max(math.sqrt(var[g]), floor, RESOLUTION * abs(mean[g]), 1e-300)
         score[i] = min(abs(off) / spread, CAP)
         active[i] = judged[i] and score[i] > threshold
+        if not learnt:
+            continue
         n[g] += 1
         newest = max(t[i], last[g])
         alpha = max(1.0 / n[g], min(-math.expm1((newest - last[g]) * (-1.0 / tau)), 1.0 / minimum))

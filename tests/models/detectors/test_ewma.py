@@ -136,3 +136,17 @@ def test_what_an_outlier_teaches(learn: int, moved: float) -> None:
     said = judged(x, seconds(101), state=state, tau=100, minimum=10, threshold=4.0, learn=learn)
     assert said.active.tolist() == [False] * 100 + [True]
     assert state.mean[0] - said.mean[-1] == pytest.approx(moved, rel=0.02, abs=0.001)
+
+
+@pytest.mark.parametrize("garbage", [1e200, -1.7e308])
+@pytest.mark.parametrize("place", [0, 1, 10, 40])
+@pytest.mark.parametrize("learn", [ewma.ALL, ewma.CLIP, ewma.NOTHING])
+def test_garbage_that_overflows_does_not_blind_it(garbage: float, place: int, learn: int) -> None:
+    x = 1.0 + 0.1 * (np.arange(60) % 2)
+    x[place], x[-1] = garbage, 1e6
+    said = judged(x, seconds(60), minimum=20, threshold=6.0, learn=learn)
+    assert said.active[-1]
+    assert np.flatnonzero(said.active).tolist() == ([place, 59] if place >= 20 else [59])
+    assert np.isfinite(said.var[1:]).all()
+    clean = judged(np.delete(x, place), seconds(59), minimum=20, threshold=6.0, learn=learn)
+    assert said.mean[-1] == pytest.approx(clean.mean[-1], rel=1e-2)
