@@ -85,11 +85,13 @@ def carry_out(reset: Reset, kafka: KafkaSettings) -> None:
             held.enter_context(_locked(folder))
         # The group first: it refuses while it has members, and then nothing was deleted.
         _delete_groups(admin, reset.groups)
+        # Then its epoch, by which local state is told from a former one's: should the rest fail,
+        # no worker goes on with state whose offsets are gone.
+        if reset.deployed:
+            registry.write(kafka, DEPLOYMENT, reset.topology, None)
         _delete_topics(admin, reset.topics)
         for folder in reset.folders:
             shutil.rmtree(folder, ignore_errors=True)
-    if reset.deployed:
-        registry.write(kafka, DEPLOYMENT, reset.topology, None)
 
 
 def _exists(admin: AdminClient, group: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,21 +28,16 @@ def committed_records(
     count = partition_counts(admin_client(settings, role), [topic]).get(topic, 0)
     with _consumer(settings, role) as consumer:
         consumer.assign([TopicPartition(topic, number, 0) for number in range(count)])
-        left = count
-        while left:
-            # One at a time: `consume` of several waits for as many, past the end of a partition.
-            message = consumer.poll(_PATIENCE_S)
-            if message is None:
-                raise TransportError(f"{topic}: Kafka gives no records for {_PATIENCE_S:g} s")
-            error = message.error()
-            if error is None:
-                if seen is not None:
-                    seen(1)
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                left -= 1
-            elif error.fatal() or not error.retriable():
-                raise TransportError(f"{topic}: {describe(error)}")
+        # A set: a partition says that it ends again after each record that comes meanwhile.
+        ended: set[int | None] = set()
+        while len(ended) < count:
+            message = _next(consumer, topic)
+            if message.error() is not None:
+                ended.add(message.partition())
+                continue
+            if seen is not None:
+                seen(1)
+            yield message
 
 
 def records_at(
@@ -70,10 +66,31 @@ def records_at(
             if not low <= offset < high:
                 continue
             consumer.assign([at])
-            message = consumer.poll(_PATIENCE_S)
-            if message is not None and message.error() is None and message.offset() == offset:
+            message = _next(consumer, topic)
+            if message.error() is None and message.offset() == offset:
                 found[place] = message
     return found
+
+
+def _next(consumer: Consumer, topic: str) -> Message:
+    """The next record, or the end of a partition as a message with that error.
+
+    Raises TransportError.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    why = "Kafka gives no records"
+    while (left := deadline - time.monotonic()) > 0:
+        # One at a time: `consume` of several waits for as many, past the end of a partition.
+        message = consumer.poll(left)
+        if message is None:
+            continue
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return message
+        if error.fatal() or not error.retriable():
+            raise TransportError(f"{topic}: {describe(error)}")
+        why = describe(error)
+    raise TransportError(f"{topic}: {why} for {_PATIENCE_S:g} s")
 
 
 @contextmanager
