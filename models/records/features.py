@@ -68,12 +68,45 @@ def take(rows: Features, index: NDArray[Any] | slice) -> Features:
     )
 
 
+def occurring(features: Features) -> Features:
+    """The same rows, with those of the tags that occur in them."""
+    present, tag = np.unique(features.tag, return_inverse=True)
+    names = tuple(features.tags[place] for place in present.tolist())
+    return replace(features, tags=names, tag=tag.astype(np.int32))
+
+
 def parts(features: Features, most: int) -> list[Features]:
-    """The rows in records of at most ``most`` each, in order."""
+    """The rows in records of at most ``most`` each, in order, each with its own tags if cut."""
     size = len(features)
     if size <= most:
         return [features]
-    return [take(features, slice(low, low + most)) for low in range(0, size, most)]
+    return [occurring(take(features, slice(low, low + most))) for low in range(0, size, most)]
+
+
+def fitting(features: Features, most: int, room: int) -> list[bytes]:
+    """Encoded records of at most ``most`` rows and ``room`` bytes, in order.
+
+    Tags without a row are left out where the record would be too large with them. A single row
+    that needs more bytes is there all the same.
+    """
+    found = []
+    for part in parts(features, most):
+        value = encode(part)
+        if len(value) <= room:
+            found.append(value)
+        else:
+            found += _halved(occurring(part), room)
+    return found
+
+
+def _halved(part: Features, room: int) -> list[bytes]:
+    value, half = encode(part), len(part) // 2
+    if len(value) <= room or not half:
+        return [value]
+    return [
+        *_halved(occurring(take(part, slice(half))), room),
+        *_halved(occurring(take(part, slice(half, None))), room),
+    ]
 
 
 def encode(features: Features) -> bytes:

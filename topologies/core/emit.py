@@ -46,7 +46,7 @@ class Emitter:
         for output, name, schema in self._outputs:
             emissions += [
                 self._fit(name, key, value, schema, event_id, timestamp_ms)
-                for value in self._values(output, flow)
+                for value in self._values(output, flow, self._room(name, key, schema, event_id))
             ]
         for channel, to, rows in flow.between:
             value, schema = between.encode(rows), between.SCHEMA.header
@@ -79,18 +79,17 @@ class Emitter:
         event_id: bytes,
         timestamp_ms: int | None,
     ) -> Emission:
-        head = {
-            headers.SCHEMA: schema,
-            headers.CONTENT_TYPE: headers.JSON,
-            headers.EVENT_ID: event_id,
-        }
-        emission = Emission(name, key, value, head, timestamp_ms)
+        emission = Emission(name, key, value, _head(schema, event_id), timestamp_ms)
         # Headers and key are small: only a large value needs the exact sum.
         if len(value) > self._limit // 2 and emission.size > self._limit:
             raise RecordTooLarge(
                 f"output {name!r} would be {emission.size} bytes, at most {self._limit}"
             )
         return emission
+
+    def _room(self, name: str, key: bytes, schema: bytes, event_id: bytes) -> int:
+        """Bytes that a value may have beside its key and headers."""
+        return self._limit - Emission(name, key, b"", _head(schema, event_id)).size
 
     def dead(
         self, record: Record, step: str, reason: str, error: Exception
@@ -122,23 +121,31 @@ class Emitter:
         }
         return Emission(DEAD_LETTERS, record.key or b"", deadletter.encode(letter), head)
 
-    def _values(self, output: Output, flow: Flow) -> list[bytes]:
-        """The encoded records of one output."""
+    def _values(self, output: Output, flow: Flow, room: int) -> list[bytes]:
+        """The encoded records of one output, of ``room`` bytes where they can be cut."""
         of = output.of
         if output.kind == "readings":
             return [blocks.encode(flow.block)] if len(flow.block) else []
         if output.kind == "features":
             return [
-                features.encode(part)
+                value
                 for lane, rows in (*flow.updates, *flow.features.items())
                 if len(rows) and lane in self._made and (not of or lane in of)
-                for part in features.parts(rows, ROWS_A_RECORD)
+                for value in features.fitting(rows, ROWS_A_RECORD, room)
             ]
         if output.kind == "late":
             return [late.encode(rows) for rows in flow.late if not of or rows.window in of]
         if output.kind == "anomalies":
             return [events.encode(a) for a in flow.anomalies if not of or a.detector in of]
         return [events.encode(a) for a in flow.alarms if not of or a.alarm in of]
+
+
+def _head(schema: bytes, event_id: bytes) -> dict[str, bytes]:
+    return {
+        headers.SCHEMA: schema,
+        headers.CONTENT_TYPE: headers.JSON,
+        headers.EVENT_ID: event_id,
+    }
 
 
 def _printable(text: str) -> str:
