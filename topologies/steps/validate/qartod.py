@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from models.catalogue import FlatLine, Range, Tag, Thresholds
 from models.errors import StepError
 from models.quality import FAIL, SUSPECT
+from models.records.block import Block
 from models.time import MAX_NS, Duration
 from topologies.core.flow import Flow
 from topologies.core.state import Memory
@@ -29,8 +31,10 @@ class Qartod(Step):
     order of arrival: late ones, bad ones (FAIL or MISSING from the source) and those from the
     future are no neighbours, and a sample next to a bad one passes the tests that need it. A late
     sample that came before already (same tag, time and value) is dropped and counted. Samples of
-    tags with a spike limit wait for the next one. Flags equal those of ``ioos_qc`` 3.0 on the same
-    evenly spaced series; each test says where a stream differs.
+    tags with a spike limit wait for the next one. Of the tags that the catalogue does not know the
+    first ``most_unknown`` of an asset go on; samples of more are dropped and counted. Flags equal
+    those of ``ioos_qc`` 3.0 on the same evenly spaced series; each test says where a stream
+    differs.
     """
 
     kind: ClassVar[str] = "validate"
@@ -46,8 +50,9 @@ class Qartod(Step):
     most_unknown: int = Field(
         1000,
         ge=0,
-        description="Most tags of an asset that the catalogue does not know to remember anything"
-        " of; samples of more are judged by themselves, SUSPECT, and counted",
+        description="Most tags of an asset that the catalogue does not know, the first that come;"
+        " samples of more are dropped and counted, so that made-up names do not fill the state of"
+        " any step",
     )
     repeats: int = Field(
         4096,
@@ -95,54 +100,51 @@ class Qartod(Step):
             known = catalogue.tags(asset).values()
             return self.spike is not None or any(tag.spike is not None for tag in known)
 
-        # Dropped tags are still in the block's list: they must get no rows.
-        most = self.most_unknown if self.unknown_tag in ("suspect", "pass") else 0
-        rows_of = strangers.Rows(catalogue, most)
+        rows_of = strangers.Rows(catalogue, self.most_unknown)
 
         def validate(flow: Flow, memory: Memory) -> None:
             if flow.heartbeat is not None:
                 hold.release(flow, memory)
                 return
             known = limits_of(flow.block.asset, flow.block.tags)
-            if not known.all_known and self.unknown_tag in ("drop", "dead-letter"):
-                self._refuse(flow, known)
             arrived = len(flow.block)
             if not arrived:
                 return
-            horizon = min(flow.block.received + skew, MAX_NS)
             table = memory.table(COLUMNS)
-            if known.all_known:
+            if not known.all_known:
+                if self.unknown_tag in ("drop", "dead-letter"):
+                    wanted = self._wanted(flow.block, known)
+                else:
+                    wanted = rows_of(table, flow.block) >= 0
+                if not wanted.all():
+                    flow.block = strangers.only(flow.block, wanted)
+                    flow.count("dropped.unknown_tag", arrived - len(flow.block))
+                    known = limits_of(flow.block.asset, flow.block.tags)
+            if len(flow.block):
+                horizon = min(flow.block.received + skew, MAX_NS)
                 rows = table.rows(flow.block.tags)
-            else:
-                rows = rows_of(table, flow.block)
-                if rows.min() < 0:
-                    strange = int(np.count_nonzero(rows[flow.block.tag] < 0))
-                    flow.count("unremembered.unknown_tag", strange)
-            near = flag(
-                flow, memory, table, rows, known,
-                horizon=horizon, gap_flag=gap_flag, doubt_unknown=doubts, reach=self.repeats,
-            )  # fmt: skip
-            if known.spikes:
-                hold.pass_through(
-                    flow, memory, table, rows, known, near, horizon, self.spike_hold
-                )
+                near = flag(
+                    flow, memory, table, rows, known,
+                    horizon=horizon, gap_flag=gap_flag, doubt_unknown=doubts, reach=self.repeats,
+                )  # fmt: skip
+                if known.spikes:
+                    hold.pass_through(
+                        flow, memory, table, rows, known, near, horizon, self.spike_hold
+                    )
             if holds(flow.asset):
                 hold.expire(flow, memory, table, self.spike_hold, arrived)
             table.save()
 
         return validate
 
-    def _refuse(self, flow: Flow, known: Limits) -> None:
-        """Drop samples of unknown tags, or refuse the record."""
-        keep = known.rows["known"][flow.block.tag] != 0
-        if keep.all():
-            return
-        if self.unknown_tag == "dead-letter":
-            places = np.unique(flow.block.tag[~keep]).tolist()
-            names = ", ".join(flow.block.tags[place] for place in places)
+    def _wanted(self, block: Block, known: Limits) -> NDArray[np.bool_]:
+        """Which tags the catalogue knows; raises StepError where samples of others are refused."""
+        wanted: NDArray[np.bool_] = known.rows["known"] != 0
+        strange = block.tag[~wanted[block.tag]]
+        if self.unknown_tag == "dead-letter" and strange.size:
+            names = ", ".join(block.tags[place] for place in np.unique(strange).tolist())
             raise StepError(f"tags that the catalogue does not know: {names:.400}")
-        flow.count("dropped.unknown_tag", int(keep.size - keep.sum()))
-        flow.block = flow.block.take(keep)
+        return wanted
 
     @property
     def summary(self) -> str:

@@ -1,11 +1,12 @@
-"""Tags that the catalogue does not know: only so many of an asset are remembered.
+"""Tags that the catalogue does not know: only so many of an asset go on.
 
 Whoever may publish under an asset's topic can make up names; without a bound the state of a key
-would grow for ever.
+would grow for ever, here and in all later steps.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +15,17 @@ from numpy.typing import NDArray
 from models.catalogue import Catalogue
 from models.records.block import Block
 from topologies.core.state import Table
+
+
+def only(block: Block, wanted: NDArray[np.bool_]) -> Block:
+    """The samples of some tags, a mask of shape (tags,), and no tags that have no samples.
+
+    Steps give rows to all tags of a block, and readings name them.
+    """
+    left = block.take(wanted[block.tag])
+    places, tag = np.unique(left.tag, return_inverse=True)
+    tags = tuple(block.tags[place] for place in places.tolist())
+    return replace(left, tags=tags, tag=tag.astype(np.int32))
 
 
 class Rows:

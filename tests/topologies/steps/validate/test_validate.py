@@ -13,7 +13,9 @@ from models.quality import FAIL, GOOD, MISSING, SUSPECT
 from models.time import NS_PER_S
 from tests.topologies.steps.feeding import Feed, second
 from topologies.core import Input, Output, Topology
+from topologies.core.step import Step
 from topologies.steps.decode import OpcUa
+from topologies.steps.extract import CountWindow
 from topologies.steps.validate import TESTS, Qartod, explain
 
 
@@ -21,11 +23,11 @@ def known(**tags: Tag) -> Knowledge:
     return Knowledge(catalogue=Catalogue(assets={"a": Asset(tags=tags)}))
 
 
-def make(*, step: Qartod | None = None, **tags: Tag) -> Driver:
+def make(*steps: Step, step: Qartod | None = None, **tags: Tag) -> Driver:
     topology = Topology(
         name="probe",
         inputs=(Input(source="opcua", decode=OpcUa()),),
-        steps=(step or Qartod(),),
+        steps=steps or (step or Qartod(),),
         outputs=(Output(kind="readings"),),
     )
     return Driver(topology, known(**tags))
@@ -237,26 +239,43 @@ def test_late_samples_do_not_push_out_newer_ones() -> None:
 
 
 @pytest.mark.parametrize("policy", ["suspect", "pass"])
-def test_made_up_tags_are_remembered_only_up_to_a_number(policy: str) -> None:
+def test_made_up_tags_go_on_only_up_to_a_number(policy: str) -> None:
     step = Qartod(unknown_tag=policy, most_unknown=5, repeats=0)  # type: ignore[arg-type]
-    driver = make(step=step, x=Tag(), late=Tag())
+    driver = make(step, CountWindow(size=100), x=Tag(), late=Tag())
     for n in range(50):
         rows = [(f"made-up-{n}-{k}", second(n), 1.0) for k in range(10)]
-        driver.opcua("a", [("x", second(n), 1.0), *rows])
-    driver.opcua("a", [("late", second(50), 1.0)])
-    assert len(driver.readings()) == 50 * 11 + 1
-    assert driver.counts["unremembered.unknown_tag"] == 500 - 5
+        driver.opcua("a", [*rows, ("x", second(n), 1.0)])
+    driver.opcua("a", [("more", second(50), 1.0)])
+    driver.opcua("a", [("late", second(50), 1.0), ("made-up-0-2", second(50), 2.0)])
+    assert len(driver.readings()) == 5 + 50 + 2
+    assert driver.counts["dropped.unknown_tag"] == 500 - 5 + 1
     state = b"".join(driver.state("opcua", "a").values())
     assert [f"made-up-0-{k}".encode() in state for k in range(6)] == [True] * 5 + [False]
+    assert b"made-up-1" not in state
     assert b"late" in state
-    assert len(state) < 3000
+    assert len(state) < 6000
     assert [(tag, q) for _, tag, _, _, q in driver.readings() if tag in ("x", "late")] == [
         *[("x", GOOD)] * 50, ("late", GOOD)
     ]  # fmt: skip
-    assert driver.readings()[10][-1] == SUSPECT
+    assert driver.readings()[0][1] == "made-up-0-0"
+    assert driver.readings()[0][-1] == (SUSPECT if policy == "suspect" else GOOD)
 
 
 def test_dropped_tags_leave_nothing_behind() -> None:
-    driver = make(step=Qartod(unknown_tag="drop"), x=Tag())
-    driver.opcua("a", [("x", second(0), 1.0), ("made-up", second(0), 1.0)])
+    driver = make(Qartod(unknown_tag="drop"), CountWindow(size=100), x=Tag(), y=Tag())
+    rows = [("made-up", second(0), "?"), ("y", second(0), "on"), ("x", second(0), 1.0)]
+    driver.opcua("a", rows)
+    driver.opcua("a", [("made-up", second(1), 1.0)])
+    assert [reading[1:4:2] for reading in driver.readings()] == [("y", "on"), ("x", 1.0)]
+    assert driver.blocks()[0].tags == ("y", "x")
+    assert driver.counts["dropped.unknown_tag"] == 2
     assert not any(b"made-up" in value for value in driver.state("opcua", "a").values())
+
+
+@pytest.mark.parametrize("policy", ["suspect", "drop"])
+def test_tags_that_are_dropped_move_time_for_those_that_wait(policy: str) -> None:
+    step = Qartod(unknown_tag=policy, most_unknown=0, spike_hold="10s")  # type: ignore[arg-type]
+    driver = make(step, x=Tag(spike=Thresholds(suspect=2)))
+    driver.opcua("a", [("x", second(0), 1.0)])
+    driver.opcua("a", [("made-up", second(11), 1.0)])
+    assert flags(driver) == [("x", 0, GOOD)]
