@@ -1,7 +1,8 @@
 """Samples that wait for the next one of their tag, around the spike test (:mod:`spike`).
 
 A sample goes on without a verdict when the key's time is ``hold`` past it, or when a heartbeat has
-moved the key's time past it.
+moved the key's time past it. A heartbeat that moves no time, as one of a link that has just broken,
+lets nothing go.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ def _recall(memory: Memory, tag: str) -> list[list[Any]]:
 
 
 def release(flow: Flow, memory: Memory) -> None:
-    """On a heartbeat: the samples that the key's time has passed go on, without a verdict."""
+    """On a heartbeat that moves time: the samples that it has passed go on, without a verdict."""
+    if flow.time.now <= flow.before.now:
+        return
     table = memory.table(COLUMNS)
     rows = _due(table, flow.time.now)
     if not rows.size:

@@ -160,6 +160,17 @@ def test_a_sample_that_waits_goes_on_with_a_heartbeat() -> None:
     assert [(t, v, q) for _, _, t, v, q in driver.readings()] == [(second(0), 2**60 + 1, GOOD)]
 
 
+def test_a_heartbeat_that_moves_no_time_lets_nothing_go() -> None:
+    driver = make(x=Tag(spike=Thresholds(fail=5)), y=Tag())
+    driver.opcua("a", [("x", second(0), 1.0), ("x", second(1), 100.0), ("y", second(1.1), 1.0)])
+    driver.heartbeat("opcua", "a", "disconnected", elapsed="1s")
+    driver.opcua("a", [("x", second(2), 1.0)])
+    assert [flag for flag in flags(driver) if flag[0] == "x"] == [("x", 0, GOOD), ("x", 1, FAIL)]
+    # Of a link that stays broken, the sample that waits goes on in the end.
+    driver.heartbeat("opcua", "a", "disconnected", elapsed="1d")
+    assert [time for tag, time, _ in flags(driver) if tag == "x"] == [0, 1, 2]
+
+
 def test_a_sample_does_not_wait_for_ever_when_only_other_tags_talk() -> None:
     driver = make(step=Qartod(spike_hold="10s"), x=Tag(spike=Thresholds(suspect=2)), y=Tag())
     driver.opcua("a", [("x", second(0), "open")])
