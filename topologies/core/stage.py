@@ -93,7 +93,13 @@ class CompiledStage(abc.ABC):
 
     def _context(self, knowledge: Knowledge) -> Context:
         topology = self.topology
-        return Context(topology.name, topology.version, knowledge, topology.max_future_skew)
+        return Context(
+            topology.name,
+            topology.version,
+            knowledge,
+            topology.max_future_skew,
+            topology.max_record_bytes,
+        )
 
     def _timed(self, record: Record) -> Timer | None:
         if self._timer is None or record.offset % TIMED_EVERY:

@@ -57,6 +57,7 @@ class Context:
     version: int
     knowledge: Knowledge
     max_future_skew: int
+    max_record_bytes: int = 900_000
 
 
 class _Declared(BaseModel, abc.ABC):

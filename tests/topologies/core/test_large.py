@@ -6,7 +6,7 @@ from app.shells.driver import Driver
 from models.time import NS_PER_S
 from topologies.core import Input, Output, Topology
 from topologies.core.step import Step
-from topologies.steps import decode, extract
+from topologies.steps import combine, decode, extract
 
 T0 = 1_700_000_040 * NS_PER_S
 LIMIT = 16_384
@@ -44,3 +44,30 @@ def test_windows_of_many_tags_close_in_records_that_are_small_enough() -> None:
     d.advance("opcua", "a", "200s")
     assert d.dead_letters() == []
     assert [(row["tag"], row["mean"]) for row in d.features()][len(TAGS) :] == [(TAGS[7], 5.0)]
+
+
+def test_windows_of_many_tags_go_through_a_merge_in_records_that_are_small_enough() -> None:
+    d = driver(
+        extract.Window(name="w", size="1m", statistics=("mean",)),
+        combine.Merge(keys={"*": "k"}, of=("w",)),
+        combine.Aggregate(of="w", statistics=("mean",)),
+    )
+    feed(d)
+    assert d.dead_letters() == []
+    assert len(d.between("merge")) > 2
+    rows = [row for row in d.features() if row["window"] == "aggregate"]
+    assert [row["tag"] for row in rows] == TAGS
+    assert [row["mean"] for row in rows] == [float(n // 20 * 20) for n in range(len(TAGS))]
+
+
+def test_readings_go_through_a_merge_in_records_that_are_small_enough() -> None:
+    d = driver(combine.Merge(keys={"*": "k"}), extract.Window(size="1m", statistics=("sum",)))
+    rows = [(TAGS[n], T0 + n, 1.0) for n in range(len(TAGS))]
+    rows += [("note", T0 + 1000 + n, "x" * 100) for n in range(200)]
+    d.opcua("a", rows)
+    d.advance("opcua", "a", "200s")
+    assert d.dead_letters() == []
+    assert len(d.between("merge")) > 3
+    assert sorted(row["tag"] for row in d.features() if row["sum"] == 1.0) == [
+        f"a:{tag}" for tag in TAGS
+    ]

@@ -9,19 +9,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.records import columns
 from models.records.between import Between
 from models.records.block import Block
-from models.records.features import Features, take
+from models.records.features import Features, occurring, take
 from models.records.heartbeat import State
 from models.time import MAX_NS, MIN_NS, NEVER
 from topologies.core.boundary import Boundary
 from topologies.core.flow import READINGS, Flow
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context
+from topologies.steps.combine.present import only_present
 from topologies.steps.patterns import Matcher
 
 #: Rows a record in between holds at most: far below Kafka's limit, whatever the rows are.
 _ROWS = 2000
+#: Most bytes of a number in JSON, with its comma: int64, float64, 32 bits.
+_INTEGER, _FLOAT, _SMALL = 21, 25, 11
 #: Format, flags; the time told last.
 _LAYOUT = struct.Struct("<BBxxxxxxq")
 _FORMAT, _ABSENT = 1, 1
@@ -40,7 +44,7 @@ class Merge(Boundary):
 
     def bind(self, context: Context) -> Bound:
         wanted, rules = Matcher(self.tags), self.rules
-        skew = context.max_future_skew
+        skew, room = context.max_future_skew, _room(context.max_record_bytes)
 
         def merge(flow: Flow, memory: Memory) -> None:
             key = rules.of(flow.asset)
@@ -58,7 +62,7 @@ class Merge(Boundary):
                     news = replace(told, time=NEVER)
                 elif rows is None and news == told:
                     continue
-                self._send(flow, key, lane, rows, told, news)
+                self._send(flow, key, lane, rows, told, news, room)
                 if news != told:
                     news.save(memory, lane)
 
@@ -90,19 +94,63 @@ class Merge(Boundary):
         rows: Block | Features | None,
         told: _Told,
         news: _Told,
+        room: int,
     ) -> None:
         bare = Between(flow.origin, flow.asset, lane, flow.received, told.time, table=flow.table)
-        size = 0 if rows is None else len(rows)
-        for low in range(0, max(size, 1), _ROWS):
-            part = bare
-            if isinstance(rows, Block):
-                some = rows if size <= _ROWS else rows.take(np.arange(low, min(low + _ROWS, size)))
-                part = replace(part, block=some)
-            elif rows is not None:
-                part = replace(part, features=take(rows, slice(low, low + _ROWS)))
-            if low + _ROWS >= size:  # only now everything of this record was told
-                part = replace(part, time=news.time, absent=news.absent)
-            flow.between.append((self.channel, key, part))
+        found = [bare]
+        if isinstance(rows, Block):
+            found = [replace(bare, block=some) for some in _blocks(rows, room)]
+        elif rows is not None:
+            found = [replace(bare, features=some) for some in _features(rows, room)]
+        # Only with the last one everything of this record was told.
+        found[-1] = replace(found[-1], time=news.time, absent=news.absent)
+        flow.between += [(self.channel, key, part) for part in found]
+
+
+def _room(limit: int) -> int:
+    """Bytes that rows may have in a record of at most ``limit``, beside key, names and headers."""
+    return max(limit - 8192, limit // 2)
+
+
+def _blocks(rows: Block, room: int) -> list[Block]:
+    """The readings in parts of at most ``_ROWS`` and ``room`` bytes; a single one is never cut."""
+    size = len(rows)
+    if size <= _ROWS and (size < 2 or _bytes_of_block(rows) <= room):
+        return [rows]
+    return [
+        some
+        for low, high in _cuts(size)
+        for some in _blocks(only_present(rows.take(np.arange(low, high))), room)
+    ]
+
+
+def _features(rows: Features, room: int) -> list[Features]:
+    """Likewise of windows."""
+    size = len(rows)
+    if size <= _ROWS and (size < 2 or _bytes_of_features(rows) <= room):
+        return [rows]
+    return [
+        some
+        for low, high in _cuts(size)
+        for some in _features(occurring(take(rows, slice(low, high))), room)
+    ]
+
+
+def _cuts(size: int) -> list[tuple[int, int]]:
+    step = min(_ROWS, -(-size // 2))
+    return [(low, min(low + step, size)) for low in range(0, size, step)]
+
+
+def _bytes_of_block(rows: Block) -> int:
+    """At most so many bytes as JSON."""
+    text = len(columns.dumps(rows.tags)) + (len(columns.dumps(rows.typed)) if rows.typed else 0)
+    return text + len(rows) * (_INTEGER + _FLOAT + 4 * _SMALL)
+
+
+def _bytes_of_features(rows: Features) -> int:
+    """At most so many bytes as JSON."""
+    text = len(columns.dumps((rows.tags, tuple(rows.stats))))
+    return text + len(rows) * (5 * _INTEGER + len(rows.stats) * _FLOAT + 2 * _SMALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +192,7 @@ def _readings(flow: Flow, told: _Told, wanted: Matcher, step: Merge, skew: int) 
     if not order.size:
         return None
     rows = block.take(order)
-    present, tag = np.unique(rows.tag, return_inverse=True)
-    names = tuple(rows.tags[place] for place in present.tolist())
-    return replace(rows, tags=names, tag=tag.astype(np.int32), clock=None, arrival=None)
+    return replace(only_present(rows), clock=None, arrival=None)
 
 
 def _floor(flow: Flow, block: Block, told: _Told, grace: int) -> NDArray[np.int64] | int:
@@ -170,7 +216,7 @@ def _windows(
     flow.count(f"late.{step.name}", int(np.count_nonzero(late)))
     order = np.argsort(rows.end, kind="stable")
     order = order[(keep & ~late)[order]]
-    return take(rows, order) if order.size else None
+    return occurring(take(rows, order)) if order.size else None
 
 
 def _within(time: int) -> int:
