@@ -20,7 +20,12 @@ def add(application: typer.Typer) -> None:
 
 def redrive(
     context: typer.Context,
-    topology: Annotated[str, typer.Argument(help="Whose dead letters; those of its sink too")],
+    topology: Annotated[
+        str,
+        typer.Argument(
+            help="Whose dead letters; those of its sink too. A connector's: connect/loggers"
+        ),
+    ],
     letters: Annotated[
         list[str] | None,
         typer.Argument(
@@ -64,9 +69,9 @@ def redrive(
     """List dead letters of a topology, mend them, and send their records through again.
 
     A record goes back to the topic it came from, with its key, time, event id and other headers,
-    and is taken by the topology (or sink) that failed on it and by no other. It is marked, so that
-    it is not sent twice. Samples land in the windows they belong to while these are open; later
-    they are counted as late.
+    and is taken by the topology (or sink) that failed on it and by no other; one that a connector
+    could not land, by all who read its topic. It is marked, so that it is not sent twice. Samples
+    land in the windows they belong to while these are open; later they are counted as late.
 
     \b
     Examples:
@@ -76,18 +81,22 @@ def redrive(
       plantstream redrive glass raw.mqtt:3:1204 --edit --send
       plantstream redrive glass --step scale --change readings[0].value=12.5 --send --dry-run
     """
-    from app.redrive import Redriver, choose, read_letters, screen, whole
+    from app.redrive import Redriver, read_letters, screen, whole
     from app.settings import resolve
 
     settings = common(context).settings()
-    settings.topology(topology)
+    family, _, name = topology.partition("/")
+    if family == "connect" and name:
+        settings.connector(name)
+    else:
+        settings.topology(topology)
     choice = _choice(letters or [], reason, step, key, since, until)
     changed = bool(edit or replace is not None or change or header)
     if changed and not (send or dry_run):
         raise typer.BadParameter("what is mended is only sent: add --send, or --dry-run to look")
     kafka = resolve.kafka(settings)
     with screen.reading(not as_json) as seen:
-        chosen = choose(read_letters(kafka, topology, seen), choice)
+        chosen = read_letters(kafka, topology, seen, choice.takes)
     if show:
         typer.echo(screen.one(whole(kafka, [_only(chosen, "--show")])[0], as_json=as_json))
         return

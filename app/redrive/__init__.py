@@ -1,6 +1,6 @@
 """Dead letters: listing them, mending what is in them, and sending them through again."""
 
-from app.redrive.choice import Choice, choose
+from app.redrive.choice import Choice
 from app.redrive.letters import Letter, read_letters, whole
 from app.redrive.mend import Mend, show_payload
 from app.redrive.send import Redriver
@@ -10,7 +10,6 @@ __all__ = [
     "Letter",
     "Mend",
     "Redriver",
-    "choose",
     "read_letters",
     "show_payload",
     "whole",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -25,7 +24,7 @@ class Choice:
     until: int | None = None
 
     def takes(self, letter: Letter) -> bool:
-        """Whether a letter is meant."""
+        """Whether a letter is meant. Raises ConfigError for an address that is none."""
         dead = letter.dead
         time = dead.timestamp_ms * NS_PER_MS
         return (
@@ -38,11 +37,6 @@ class Choice:
             and (self.since is None or time >= self.since)
             and (self.until is None or time < self.until)
         )
-
-
-def choose(letters: Iterable[Letter], choice: Choice) -> list[Letter]:
-    """The letters that are meant. Raises ConfigError for an address that is none."""
-    return [letter for letter in letters if choice.takes(letter)]
 
 
 def moment(text: str, now: int, field: str) -> int:

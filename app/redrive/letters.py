@@ -1,7 +1,8 @@
 """The dead letters of a topology and of its sink, and which of them were sent back already.
 
 A letter is known by the address of the record that failed: ``raw.opcua:3:1204``. A sink may write
-the letter of one record twice; the last one counts.
+the letter of one record twice; the last one counts. A connector's letters (``connect/<name>``) are
+of records that landed nowhere: partition -1, and no other bytes of them than the letter's.
 """
 
 from __future__ import annotations
@@ -52,6 +53,21 @@ class Letter:
         return self.dead.value is None and any(text in self.dead.error for text in _STRIPPED)
 
     @property
+    def landed(self) -> bool:
+        """Whether the record that failed was on its topic; a connector's never was."""
+        return self.dead.partition >= 0
+
+    def check_whole(self) -> None:
+        """Raises ConfigError where the record's bytes are not known."""
+        if self.stripped:
+            raise ConfigError(
+                f"{self.address}: the record was too large for its letter, which holds only its"
+                " first bytes: give its payload with --replace, or choose other letters"
+                if not self.landed
+                else f"{self.address}: the record was too large for its letter"
+            )
+
+    @property
     def redrives(self) -> int:
         """How often the record had been sent through again when it failed."""
         given = self.dead.headers.get(headers.REDRIVES, b"0")
@@ -82,11 +98,15 @@ def mark_key(topology: str, address: str) -> bytes:
 
 
 def read_letters(
-    kafka: KafkaSettings, topology: str, seen: Callable[[int], None] | None = None
+    kafka: KafkaSettings,
+    topology: str,
+    seen: Callable[[int], None] | None = None,
+    takes: Callable[[Letter], bool] = lambda letter: True,
 ) -> list[Letter]:
-    """The dead letters of a topology and its sink, by the address of what failed.
+    """The dead letters of a topology and its sink, or of a connector (``connect/<name>``).
 
-    Raises TransportError.
+    By the address of what failed. Only those that ``takes`` takes are held meanwhile; it does not
+    see their marks. Raises TransportError.
     """
     wanted = (topology, f"sink:{topology}")
     found: dict[tuple[str, str], Letter] = {}
@@ -95,8 +115,13 @@ def read_letters(
             letter = Letter(deadletter.decode(message.value()))
         except RecordError:
             continue  # somebody else's record; ours are always whole
-        if letter.dead.topology in wanted:
-            found[letter.dead.topology, letter.address] = letter
+        if letter.dead.topology not in wanted:
+            continue
+        name = letter.dead.topology, letter.address
+        if takes(letter):
+            found[name] = letter
+        else:
+            found.pop(name, None)  # the last one counts, also where it is not meant
     marks = read_marks(kafka)
     marked = [
         replace(letter, mark=marks.get(mark_key(letter.dead.topology, letter.address)))
@@ -123,10 +148,12 @@ def read_marks(kafka: KafkaSettings) -> dict[bytes, Mark]:
 def whole(kafka: KafkaSettings, letters: list[Letter]) -> list[Letter]:
     """The same letters, with the bytes of records that were too large for theirs.
 
+    A record that landed nowhere stays as its letter has it.
+
     Raises ConfigError where Kafka has deleted such a record meanwhile, TransportError.
     """
     places = [(one.dead.topic, one.dead.partition, one.dead.offset) for one in letters]
-    lacking = [at for one, at in zip(letters, places, strict=True) if one.stripped]
+    lacking = [at for one, at in zip(letters, places, strict=True) if one.stripped and one.landed]
     there = records_at(kafka, lacking, _ROLE) if lacking else {}
     result = []
     for letter, at in zip(letters, places, strict=True):
@@ -135,7 +162,7 @@ def whole(kafka: KafkaSettings, letters: list[Letter]) -> list[Letter]:
             given = {"key": message.key(), "value": message.value()}
             dead = replace(letter.dead, **given, headers=read_headers(message))
             result.append(replace(letter, dead=dead))
-        elif letter.stripped:
+        elif letter.stripped and letter.landed:
             raise ConfigError(
                 f"{letter.address}: the record was too large for its letter, and Kafka has deleted"
                 " it meanwhile"

@@ -31,7 +31,12 @@ class Mend:
     headers: Mapping[str, bytes] = field(default_factory=dict)
 
     def __call__(self, letter: Letter) -> Letter:
-        """The letter with a mended record. Raises ConfigError where a path leads nowhere."""
+        """The letter with a mended record.
+
+        Raises ConfigError where a path leads nowhere, and where there is no payload to mend.
+        """
+        if self.payload is None:
+            letter.check_whole()
         value = letter.dead.value if self.payload is None else self.payload
         if self.changes:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -18,10 +19,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from app.kafka import KafkaSettings, admin_client, describe, producer_options
 from app.kafka.topics import ensure_topics, partition_counts, redriven_topic
 from app.redrive.letters import Letter, Mark, mark_key, read_marks
+from app.shells.connector_runner.letters import FIRST_BYTES
 from models.errors import ConfigError, PlantstreamError, TransportError
 from models.records import headers
 
 _TIMEOUT_S = 60.0
+_ABORT_S = 10.0
 _FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 
 
@@ -55,6 +58,10 @@ class Redriver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            # An open transaction would hold up all who read these topics, until it times out.
+            with suppress(KafkaException):
+                self._producer.abort_transaction(_ABORT_S)
         del self._producer
 
     def unsent(self, letters: Sequence[Letter]) -> list[Letter]:
@@ -65,8 +72,9 @@ class Redriver:
     def send(self, letters: Sequence[Letter]) -> int:
         """Send them back and mark them, all or none; how many.
 
-        Raises ConfigError where a topic is gone, PlantstreamError where somebody else redrives the
-        same topology, TransportError.
+        Raises ConfigError where a topic is gone or a record is not whole, PlantstreamError where
+        somebody else redrives the same topology, TransportError, which says so where it is unknown
+        whether they were sent.
         """
         self._check(letters)
         marks = read_marks(self._kafka)
@@ -79,7 +87,7 @@ class Redriver:
             if self._refused:
                 producer.abort_transaction(_TIMEOUT_S)
                 raise TransportError(f"nothing was sent: {'; '.join(self._refused)}")
-            producer.commit_transaction(_TIMEOUT_S)
+            self._commit()
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in _FENCED:
@@ -89,12 +97,35 @@ class Redriver:
             raise TransportError(f"nothing was sent: {describe(reason)}") from error
         return len(letters)
 
+    def _commit(self) -> None:
+        """Raises KafkaException where nothing was sent, TransportError where that is unknown."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        asked_again = False
+        while True:
+            try:
+                self._producer.commit_transaction(_TIMEOUT_S)
+                return
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if reason.retriable() and time.monotonic() < deadline:
+                    asked_again = True
+                    self._producer.poll(0.2)
+                    continue
+                refused = reason.txn_requires_abort() or reason.code() in _FENCED
+                if refused and not asked_again:
+                    raise
+                raise TransportError(
+                    f"it is unknown whether the records were sent ({describe(reason)}): look at the"
+                    f" list, 'plantstream redrive {self._topology}', for what was sent back"
+                ) from error
+
     def _check(self, letters: Sequence[Letter]) -> None:
         topics = {letter.dead.topic for letter in letters}
         counts = partition_counts(self._admin, topics)
         if gone := sorted(topics - counts.keys()):
             raise ConfigError(f"there is no topic {', '.join(gone)} any more")
         for letter in letters:
+            letter.check_whole()
             if letter.dead.key is None and letter.dead.partition >= counts[letter.dead.topic]:
                 raise ConfigError(f"{letter.address}: its partition is gone, and it has no key")
 
@@ -102,7 +133,7 @@ class Redriver:
         dead, name = letter.dead, mark_key(letter.dead.topology, letter.address)
         before = marks.get(name)
         mark = {"at": time.time_ns(), "times": before.times + 1 if before else 1}
-        # Without a key nothing says where it belongs but the partition it was in.
+        # Without a key nothing says where it belongs but the partition it was in (-1: any).
         where = {"partition": dead.partition} if dead.key is None else {}
         self._put(
             dead.topic,
@@ -129,10 +160,15 @@ class Redriver:
 
 
 def redriven_headers(letter: Letter) -> list[tuple[str, str | bytes | None]]:
-    """The record's own headers, its event id among them, and what says that it comes again."""
+    """The record's own headers, its event id among them, and what says that it comes again.
+
+    One that never landed is for all who read its topic.
+    """
     given = {**letter.dead.headers}
+    given.pop(FIRST_BYTES, None)
     given.setdefault(headers.EVENT_ID, letter.address.encode())
     given[headers.REDRIVES] = str(letter.redrives + 1).encode()
     given[headers.REDRIVE_OF] = letter.address.encode()
-    given[headers.REDRIVE_FOR] = letter.dead.topology.encode()
+    if letter.landed:
+        given[headers.REDRIVE_FOR] = letter.dead.topology.encode()
     return list(given.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from app.embedded import EmbeddedStack
 from app.kafka import producer_options
 from app.kafka.reading import committed_records
 from app.redrive import Mend, Redriver, read_letters, whole
-from models.errors import PlantstreamError
-from models.records import headers, late
+from models.errors import PlantstreamError, TransportError
+from models.records import deadletter, headers, late
+from models.records.deadletter import DeadLetter
 from tests.app.cli.test_command_line import Run, plantstream
 from tests.oven_site import T0, Oven, S
 from tests.sink_site import SinkSite, reading, until
@@ -214,3 +216,71 @@ def test_a_record_too_large_for_its_letter_comes_from_where_it_lies(
     assert [(each.stripped, each.dead.value) for each in letters] == [(True, None)]
     (letter,) = whole(oven.kafka, letters)
     assert (letter.dead.value, letter.dead.key) == (large, b"oven/1")
+
+
+def test_a_send_that_fails_leaves_no_transaction_open(oven: Oven) -> None:
+    with oven.running():
+        oven.feed(2, 1.0, _cut)
+    (letter,) = read_letters(oven.kafka, "oven")
+    large = Mend(payload=b"x" * (5 * oven.kafka.max_message_bytes))(letter)
+    many = Mend(payload=b"x" * 100_000)(letter)
+    with (
+        pytest.raises(TransportError, match="nothing was sent"),
+        Redriver(oven.kafka, "oven") as redriver,
+    ):
+        redriver.send([*[many] * 50, large])
+    producer = Producer(producer_options(oven.kafka, "test"))
+    producer.produce(oven.raw, b"behind it", b"oven/1")
+    assert producer.flush(20) == 0
+    found = [message.value() for message in committed_records(oven.kafka, oven.raw, "test")]
+    assert (len(found), found[-1]) == (2, b"behind it")
+
+
+def test_what_a_connector_could_not_land_is_sent_to_its_topic_for_everybody(
+    oven: Oven, plantstream: Run
+) -> None:
+    file = oven.settings.file
+    file.write_text(
+        f"{file.read_text()}\n[connectors.plc]\n"
+        'kind = "opcua"\nendpoint = "opc.tcp://plc.example:4840"\n'
+        'items = [{ node = "ns=2;s=top", asset = "oven/1", tag = "top" }]\n'
+    )
+    with oven.running():
+        oven.feed(2, 1.0)
+        (fed,) = committed_records(oven.kafka, oven.raw, "test")
+        head = {**dict(fed.headers()), headers.EVENT_ID: b"plc:1:9"}
+        value = fed.value().replace(str(T0 + 2 * S).encode(), str(T0 + 4 * S).encode())
+        lost = DeadLetter(
+            "connect/plc", 0, "land", "too-large", "no", oven.raw, -1, 17, T0 // 10**6, b"oven/1",
+            value, head,
+        )  # fmt: skip
+        cut = dataclasses.replace(
+            lost, offset=18, value=None, error="no (too large to be kept here: the first 1)"
+        )
+        producer = Producer(producer_options(oven.kafka, "test"))
+        for each in (lost, cut):
+            producer.produce(oven.kafka.topics.dead_letters, deadletter.encode(each), b"oven/1")
+        assert producer.flush(20) == 0
+
+        listed = json.loads(plantstream("redrive", "connect/plc", "--json").stdout)
+        assert [each["letter"] for each in listed] == [f"{oven.raw}:-1:17", f"{oven.raw}:-1:18"]
+        shown = plantstream("redrive", "connect/plc", f"{oven.raw}:-1:18", "--show")
+        assert "payload    none" in shown.stdout
+        for words in (["--send"], ["--send", "--dry-run"]):
+            refused = plantstream("redrive", "connect/plc", *words)
+            assert refused.returncode == 2
+            assert "holds only its first bytes: give its payload" in refused.stderr
+        sent = plantstream("redrive", "connect/plc", f"{oven.raw}:-1:17", "--send")
+        assert sent.returncode == 0, sent.stderr
+        oven.taken(1)
+        oven.feed(200, 0.0)
+        assert oven.rows(1)[0] == (0.0, 2, 1.0)
+    unknown = plantstream("redrive", "connect/plx")
+    assert (unknown.returncode, "connector" in unknown.stderr) == (2, True)
+    (again,) = [
+        dict(message.headers())
+        for message in committed_records(oven.kafka, oven.raw, "test")
+        if headers.REDRIVES in dict(message.headers())
+    ]
+    assert headers.REDRIVE_FOR not in again
+    assert again[headers.REDRIVE_OF] == f"{oven.raw}:-1:17".encode()

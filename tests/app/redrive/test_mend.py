@@ -9,6 +9,7 @@ import pytest
 
 from app.redrive import Letter, Mend, show_payload
 from app.redrive.mend import change, changed
+from app.redrive.send import redriven_headers
 from models.errors import ConfigError
 from models.records.deadletter import DeadLetter
 
@@ -56,6 +57,24 @@ def test_a_path_that_leads_nowhere_says_how_far_it_leads(path: str, said: str) -
 def test_a_change_needs_path_and_value(text: str) -> None:
     with pytest.raises(ConfigError, match="must be PATH=VALUE"):
         change(text)
+
+
+def test_a_connectors_letter_without_its_payload_is_sent_on_only_with_one() -> None:
+    dead = DeadLetter(
+        "connect/loggers", 0, "land", "too-large", "no (too large to be kept here: ...)",
+        "raw.mqtt", -1, 7, 5, b"k", None, {"first-bytes": b"abc", "event-id": b"loggers:1:2"},
+    )  # fmt: skip
+    letter = Letter(dead)
+    with pytest.raises(ConfigError, match=r"raw.mqtt:-1:7: .* only its first bytes: .*--replace"):
+        Mend(headers={"schema": b"raw-mqtt/1"})(letter)
+    mended = Mend(payload=b"{}")(letter)
+    mended.check_whole()
+    # It never was on its topic: nobody has taken it before, and all are to take it now.
+    assert dict(redriven_headers(mended)) == {
+        "event-id": b"loggers:1:2",
+        "redrives": b"1",
+        "redrive-of": b"raw.mqtt:-1:7",
+    }
 
 
 def test_payloads_are_shown_as_what_they_are() -> None:
