@@ -100,8 +100,7 @@ def test_modbus_recording_lands_whole(
             "exit_at_end": True,
             "assets": [{"name": "pump", "unit": 7}],
             "trace": {
-                # A row is there for a second: a busy machine may keep the connector from polling.
-                "path": str(trace_file), "asset": "pump", "rows_per_second": 1, "speed": 1,
+                "path": str(trace_file), "asset": "pump", "rows_per_second": 2, "speed": 1,
             },
         }
     )  # fmt: skip
