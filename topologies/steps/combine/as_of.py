@@ -18,6 +18,7 @@ from topologies.core.flow import Flow
 from topologies.core.state import Column, Columns, Memory, Table
 from topologies.core.step import Bound, Context, Step
 from topologies.steps import chunks
+from topologies.steps.combine.present import only_present
 from topologies.steps.patterns import Matcher
 
 _COLUMNS = Columns(
@@ -98,7 +99,7 @@ class AsOf(Step):
                 _remember(block, newest, table, row, memory, name)
             table.save()
             if at.size:
-                kept = _append(kept, block, at, names, added, bool(flow.partial))
+                kept = _append(only_present(kept), block, at, names, added, bool(flow.partial))
             flow.block = kept
 
         return join
