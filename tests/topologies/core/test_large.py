@@ -62,7 +62,7 @@ def test_windows_of_many_tags_go_through_a_merge_in_records_that_are_small_enoug
 
 def test_readings_go_through_a_merge_in_records_that_are_small_enough() -> None:
     d = driver(combine.Merge(keys={"*": "k"}), extract.Window(size="1m", statistics=("sum",)))
-    rows = [(TAGS[n], T0 + n, 1.0) for n in range(len(TAGS))]
+    rows: list[tuple[str, int, float | str]] = [(tag, T0 + n, 1.0) for n, tag in enumerate(TAGS)]
     rows += [("note", T0 + 1000 + n, "x" * 100) for n in range(200)]
     d.opcua("a", rows)
     d.advance("opcua", "a", "200s")

@@ -72,7 +72,8 @@ def cut_up(key: str, entries: Iterable[Entry], released: int, until: int) -> lis
             unit.received = max(unit.received, part.record.received)
             unit.entries.append(part.entry)
     for unit in units:
-        unit.block = _received(unit.block, unit.received)
+        if unit.entries:  # a heartbeat is not hearing data
+            unit.block = _received(unit.block, unit.received)
     return units
 
 
