@@ -97,7 +97,10 @@ def enter(block: Block, time: KeyTime, skew: int, horizon: int) -> tuple[Block, 
         return block, replace(time, heard=max(time.heard, block.received))
     layout = layout_of(block.tag)
     order = layout.arrival
-    behind = horizon if time.state is State.BACKFILLING else 0
+    state = time.state
+    if state is State.DISCONNECTED or block.received - time.since > horizon:
+        state = State.ALIVE  # also where a connector never says that its backfill is done
+    behind = horizon if state is State.BACKFILLING else 0
     latest = min(block.received + skew, MAX_NS)
     clock, newest = _clock(block.t, order, time.now, latest, behind)
     block = _grouped(block, layout, clock)
@@ -107,7 +110,7 @@ def enter(block: Block, time: KeyTime, skew: int, horizon: int) -> tuple[Block, 
         max(time.data, newest),
         max(time.heard, block.received),
         time.since,
-        State.ALIVE if time.state is State.DISCONNECTED else time.state,
+        state,
     )
     return block, moved
 

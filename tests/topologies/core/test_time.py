@@ -122,3 +122,12 @@ def test_a_sensor_that_falls_silent_closes_its_last_window_by_heartbeat() -> Non
     feed(data, range(90))
     data.opcua(A, [("y", second(200), 1.0)])
     assert windows(driver) == windows(data)
+
+
+def test_a_backfill_that_never_ends_holds_windows_for_the_horizon_only() -> None:
+    driver = Driver(topology("10m"))
+    driver.heartbeat("opcua", A, State.BACKFILLING, received=second(-1))
+    for n in range(0, 1200, 10):
+        driver.opcua(A, [sample(n)])
+    assert [row[1] for row in windows(driver)][:3] == [second(60), second(120), second(180)]
+    assert len(windows(driver)) == 19
