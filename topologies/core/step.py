@@ -114,6 +114,8 @@ class Step(_Declared):
     #: Lane kinds it reads and makes: "readings", "features", "scores", "anomalies", "alarms".
     reads: ClassVar[str] = READINGS
     makes: ClassVar[str] = READINGS
+    #: Whether it is known up to which event time all that it makes has been made; a merge needs it.
+    tells_time: ClassVar[bool] = True
     #: Version of what it keeps in state; 0: it keeps nothing.
     state_version: ClassVar[int] = 0
     #: Parameters that its state depends on: under others it would mean something else.

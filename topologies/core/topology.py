@@ -150,7 +150,23 @@ class Topology(BaseModel):
                     f"merge {merge.name!r} is of {lane!r}, which is {known[lane]}: readings and"
                     " features can go through a merge"
                 )
+            timeless = self._timeless(merge, lane)
+            if timeless:
+                raise ValueError(
+                    f"merge {merge.name!r} is of {lane!r}, but {timeless!r} closes its windows by"
+                    " their number of samples: nobody knows up to which time all have come; windows"
+                    " of time can go through a merge"
+                )
         return {lane: READINGS if lane == READINGS else "features" for lane in merge.of}
+
+    def _timeless(self, merge: Boundary, lane: str) -> str:
+        """The step that a lane is made of which does not tell up to which time; empty: none."""
+        before = {step.name: step for step in self.steps[: self.steps.index(merge)]}
+        while lane in before:
+            if not before[lane].tells_time:
+                return lane
+            lane = before.pop(lane).source
+        return ""
 
     @cached_property
     def step_names(self) -> tuple[str, ...]:

@@ -428,6 +428,21 @@ WINDOWS = combine.Merge(name="line", keys={"{line}/*": "{line}"}, of=("window",)
         ),
         (
             (
+                extract.CountWindow(size=3),
+                combine.Merge(name="line", keys={"*": "x"}, of=("count_window",)),
+            ),
+            r"'line' is of 'count_window', but 'count_window' closes its windows by their number",
+        ),
+        (
+            (
+                extract.CountWindow(size=3),
+                combine.Aggregate(of="count_window"),
+                combine.Merge(name="line", keys={"*": "x"}, of=("aggregate",)),
+            ),
+            r"'line' is of 'aggregate', but 'count_window' closes its windows by their number",
+        ),
+        (
+            (
                 extract.Window(size="1s"),
                 MERGE,
                 combine.Merge(name="all", keys={"*": "x"}, of=("readings", "window")),

@@ -38,6 +38,8 @@ class CountWindow(Windowed):
     """
 
     kind: ClassVar[str] = "count_window"
+    #: Its next window may end at any time after the last.
+    tells_time: ClassVar[bool] = False
     state_version: ClassVar[int] = 1
     state_parameters: ClassVar[tuple[str, ...]] = ("size", "hop")
     loses: ClassVar[str] = "windows that are open begin anew"
