@@ -10,10 +10,13 @@ from pydantic import Field, field_validator
 
 from models.records.late import Late
 from topologies.core.flow import Flow
-from topologies.core.state import Table
-from topologies.core.step import Step
+from topologies.core.state import Memory, Table
+from topologies.core.step import Bound, Step
 from topologies.steps.extract.partials import STATISTICS
 from topologies.steps.patterns import Matcher
+
+#: The year 1820. Samples before are in no window: its bounds would not be int64 times.
+EARLIEST = -150 * 365 * 86400 * 1_000_000_000
 
 
 class Windowed(Step):
@@ -38,6 +41,23 @@ class Windowed(Step):
 
     def feeds(self, kind: str) -> bool:
         return kind == "late" or super().feeds(kind)
+
+
+def bounded(step: Bound) -> Bound:
+    """The same step, which takes no samples before :data:`EARLIEST`: they are counted."""
+
+    def windows(flow: Flow, memory: Memory) -> None:
+        block = flow.block
+        if not len(block) or np.minimum.reduce(block.t) >= EARLIEST:
+            step(flow, memory)
+            return
+        flow.block = block.take(block.t >= EARLIEST)
+        flow.count("too_old", len(block) - len(flow.block))
+        step(flow, memory)
+        # Later steps read them.
+        flow.block = block
+
+    return windows
 
 
 def rows_of(table: Table, tags: tuple[str, ...], wanted: Matcher) -> NDArray[np.intp]:

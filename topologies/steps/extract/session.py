@@ -15,7 +15,7 @@ from topologies.core.jit import kernel
 from topologies.core.state import Column, Columns, Memory
 from topologies.core.step import Bound, Context
 from topologies.steps.extract import rows
-from topologies.steps.extract.base import Windowed, rows_of, too_late
+from topologies.steps.extract.base import Windowed, bounded, rows_of, too_late
 from topologies.steps.extract.partials import BAD, WIDTH, Floats, Ints, N, add, merge
 from topologies.steps.extract.rows import tell
 from topologies.steps.patterns import Matcher
@@ -104,7 +104,7 @@ class Session(Windowed):
                 rows.put(flow, name, table.tags, told, filled, self.statistics)
                 table.save()
 
-        return session
+        return bounded(session)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from topologies.core.state import Column, Columns, Memory
 from topologies.core.step import Bound, Context
 from topologies.steps import chunks
 from topologies.steps.extract import rows
-from topologies.steps.extract.base import Windowed, rows_of, too_late
+from topologies.steps.extract.base import Windowed, bounded, rows_of, too_late
 from topologies.steps.extract.partials import WIDTH, Floats, Ints, add
 from topologies.steps.extract.rows import tell
 from topologies.steps.patterns import Matcher
@@ -91,7 +91,7 @@ class Sliding(Windowed):
                 block.v,
                 block.q,
                 block.clock,
-                max(flow.before.now, MIN_NS + grace),
+                max(flow.before.now, MIN_NS + grace + self.size),
                 now,
                 min(flow.received + skew, MAX_NS),
                 self.size,
@@ -112,7 +112,7 @@ class Sliding(Windowed):
             _save(memory, held, table["held"], room)
             table.save()
 
-        return sliding
+        return bounded(sliding)
 
 
 def _load(memory: Memory) -> tuple[Ints, Floats, Flags]:

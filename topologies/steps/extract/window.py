@@ -13,7 +13,7 @@ from topologies.core.flow import Flow
 from topologies.core.state import Memory
 from topologies.core.step import Bound, Context, Kept
 from topologies.steps.extract import closing
-from topologies.steps.extract.base import Windowed, rows_of, too_late
+from topologies.steps.extract.base import Windowed, bounded, rows_of, too_late
 from topologies.steps.extract.closing import Shape
 from topologies.steps.extract.panes import NUMBER, PLACE, STOP, WHICH, Pane, Panes, assign
 from topologies.steps.extract.partials import Ints, absorb
@@ -116,7 +116,7 @@ class Window(Windowed):
                 held.set_floor(NEVER)
             held.save()
 
-        return window
+        return bounded(window)
 
 
 def _close(flow: Flow, held: Panes, shape: Shape, before: int, after: int, on_time: int) -> None:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from models import quality
 from models.records.features import EARLY
-from models.time import NS_PER_S
+from models.time import MIN_NS, NS_PER_S
 from tests.topologies.steps.extract import naive
 from tests.topologies.steps.feeding import SKEW, Feed, Sample, play, second
-from topologies.steps.extract import CountWindow, Session, Sliding
+from topologies.steps.extract import CountWindow, Session, Sliding, Window
+from topologies.steps.extract.base import Windowed
 
 FAR = second(10**6)
 
@@ -251,3 +252,35 @@ def test_windows_are_those_of_their_definition_however_records_are_split(
 def _ordered(feed: Feed) -> list[dict[str, Any]]:
     """Rows of one record are in order of their ends; those of several are as they came."""
     return sorted(feed.rows(), key=lambda row: (row["tag"], row["end"], row["start"]))
+
+
+@pytest.mark.parametrize("cuts", [(), range(9)], ids=["one record", "a record each"])
+@pytest.mark.parametrize("old", [MIN_NS, MIN_NS + 1, MIN_NS + 10**18])
+@pytest.mark.parametrize(
+    "step",
+    [
+        Window(size="10s", statistics=("sum",)),
+        Window(size="60s", hop="20s", grace="5s", statistics=("sum",)),
+        Window(size="10s", emit="updates", statistics=("sum",)),
+        Sliding(size="10s", statistics=("sum",)),
+        Sliding(size="10s", grace="3s", statistics=("sum",)),
+        Session(gap="10s", statistics=("sum",)),
+        CountWindow(size=2, statistics=("sum",)),
+    ],
+    ids=lambda step: f"{step.kind} {step.summary}",
+)
+def test_times_at_the_beginning_of_int64_spoil_no_window(
+    step: Windowed, old: int, cuts: Any
+) -> None:
+    """A row of others is as it is without them."""
+    some: list[Any] = [("x", second(n), float(n)) for n in range(1, 5)]
+    clean = play(Feed(step), [*some, 200.0], cuts, received=second(5))
+    ancient = [("x", old, 100.0), ("x", old + 1, 100.0)]
+    spoilt = play(
+        Feed(step), [*ancient, *some[:2], ancient[0], *some[2:], 200.0], cuts,
+        received=second(5),
+    )  # fmt: skip
+    assert spoilt.rows() == clean.rows() != []
+    assert spoilt.rows(spoilt.updates) == clean.rows(clean.updates)
+    assert spoilt.late_samples() == []
+    assert spoilt.counts == clean.counts | {"too_old": 3}
