@@ -33,8 +33,8 @@ class CountWindow(Windowed):
     A window closes with its last sample; ``start`` and ``end`` are the times of its oldest and its
     newest one. One of bad quality is left out and counted in the row (``bad``). One older than the
     newest of the windows that have closed is left out, counted (``late``) and told of in an output
-    of kind ``late``; one from the future is left out and counted (``future``). What came of a tag
-    that falls silent waits for the rest.
+    of kind ``late``; one from the future, or from before 1820, is left out and counted (``future``,
+    ``too_old``). What came of a tag that falls silent waits for the rest.
     """
 
     kind: ClassVar[str] = "count_window"

@@ -33,7 +33,8 @@ class Session(Windowed):
     join them. Rows are ordered by (end, tag). A sample for which no session is open, and whose own
     would be closed, is left out, counted (``late``) and told of in an output of kind ``late`` with
     that window; one of bad quality is left out and counted in the row (``bad``), but belongs to the
-    session; one from the future is left out and counted (``future``).
+    session; one from the future, or from before 1820, is left out and counted (``future``,
+    ``too_old``).
 
     At most ``most_open`` sessions of a tag are open. Of more, the oldest closes before its time:
     its row is marked partial and counted (``early``).

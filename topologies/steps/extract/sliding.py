@@ -42,7 +42,7 @@ class Sliding(Windowed):
     heartbeat. Rows are ordered by (end, tag). A sample whose own window is closed has no row, and
     counts in those that are not closed; it is counted (``late``) and told of in an output of kind
     ``late`` with that window. One of bad quality is left out and counted in the row (``bad``); one
-    from the future is left out and counted (``future``).
+    from the future, or from before 1820, is left out and counted (``future``, ``too_old``).
 
     A row takes the time of a walk through its window: of long ones want fewer rows. Of each tag
     the newest ``most_samples`` are held; a window that lacks some is marked partial and counted

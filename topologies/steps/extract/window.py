@@ -27,8 +27,9 @@ class Window(Windowed):
     by data or by heartbeat, and then gives one row per tag that had samples in it, ordered by
     (end, tag). A sample whose window is closed is left out of it, counted (``late``), and told of
     in an output of kind ``late`` with the newest window that it missed. One of bad quality is left
-    out and counted in the row (``bad``); one from the future is left out and counted (``future``).
-    A window of nothing but bad samples has count 0 and no statistics.
+    out and counted in the row (``bad``); one from the future, or from before 1820, is left out and
+    counted (``future``, ``too_old``). A window of nothing but bad samples has count 0
+    and no statistics.
 
     With ``emit = "updates"`` rows are also told of before their windows close, when the key's time
     passes a multiple of ``every`` and they have new samples. Such rows are not ``final``, their
