@@ -34,11 +34,9 @@ def test_a_partition_that_ends_again_and_again_does_not_stand_for_another(
     producer.produce(topic, b"first", partition=0)
     for number in range(300):
         producer.produce(topic, b"%d" % number, partition=1)
-        producer.poll(0)
-        if number % 10 == 9:  # many small batches
-            assert producer.flush(20) == 0
-    # A few bytes at a time, so that the other partition takes a while.
-    slow = kafka.model_copy(update={"options": {"max.partition.fetch.bytes": 1}})
+        assert producer.flush(20) == 0
+    # One batch at a time, so that the other partition takes a while.
+    slow = kafka.model_copy(update={"max_message_bytes": 1})
     read, grown = [], 0
     for message in committed_records(slow, topic, "test"):
         if message.partition() == 1:
