@@ -48,10 +48,12 @@ class Boundary(Step):
         " until the next of its tag: give at least that time",
     )
     horizon: Duration = Field(
-        600_000_000_000,
+        4_200_000_000_000,
         ge=0,
         description="An asset disconnected for longer holds the others no more; results are marked"
-        " partial until it is back, and what it kept meanwhile comes too late for them",
+        " partial until it is back, and what it kept meanwhile comes too late for them. Windows"
+        " that were open when it went close after the topology's backfill_horizon, their size and"
+        " their grace: with a shorter horizon than these together they are late and left out",
     )
     max_bytes: int = Field(
         4 << 20,

@@ -1,11 +1,11 @@
-"""Silence behind a merge: whoever of the contributors comes first, the same is found."""
+"""Contributors of a merge that are silent, or gone, while others go on."""
 
 from __future__ import annotations
 
 from app.shells.driver import Driver
 from models.time import NS_PER_S
 from topologies.core import Input, Output, Topology
-from topologies.steps import combine, decode, detect
+from topologies.steps import combine, decode, detect, extract
 
 T0 = 1_700_000_040 * NS_PER_S
 
@@ -46,3 +46,31 @@ def silences(order: str) -> list[tuple[str, float]]:
 def test_heartbeats_released_together_with_rows_are_not_data_either() -> None:
     assert silences("ba") == [("open", 35.0), ("closed", 35.0)]
     assert silences("ab") == silences("ba")
+
+
+def test_windows_open_when_their_source_went_are_waited_for_by_default() -> None:
+    d = Driver(
+        Topology(
+            name="probe",
+            inputs=(Input(source="opcua", decode=decode.OpcUa()),),
+            steps=(
+                extract.Window(name="w", size="1m", statistics=("sum",)),
+                combine.Merge(keys={"*": "k"}, of=("w",), expects=("a", "b")),
+                combine.Aggregate(of="w", statistics=("sum", "contributors")),
+            ),
+            outputs=(Output(kind="features", of=("aggregate",)),),
+        )
+    )
+    for second in (5, 30):
+        for asset in "ab":
+            d.opcua(asset, [("x", T0 + second * NS_PER_S, 1.0)])
+    for second in range(60, 5400, 60):
+        d.opcua("b", [("x", T0 + second * NS_PER_S, 1.0)])
+        d.heartbeat(
+            "opcua", "a", "disconnected",
+            elapsed=(second - 30) * NS_PER_S, received=T0 + second * NS_PER_S,
+        )  # fmt: skip
+    first, second_window = d.features()[:2]
+    assert (first["sum"], first["contributors"]) == (4.0, 2.0)
+    assert (second_window["sum"], second_window["contributors"]) == (1.0, 1.0)
+    assert "late.merge" not in d.counts
