@@ -122,7 +122,7 @@ class Site:
             )
             self.producer.poll(0)
             count += 1
-        assert self.producer.flush(30) == 0
+        assert self.producer.flush(120) == 0
         return count
 
     def read(self, topic: str | None = None) -> list[Out]:
