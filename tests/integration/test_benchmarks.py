@@ -21,7 +21,7 @@ def test_ours_and_kafka_streams_agree(
         java.classpath()
     except java.Absent as absent:
         require(False, f"the Java peers cannot run: {absent}")
-    monkeypatch.setattr(aggregate, "RECORDS", {"blocks": (600, 600)})
+    monkeypatch.setattr(aggregate, "RECORDS", {"blocks": (6000, 6000)})
     outcome = aggregate.measure(
         stack,
         lambda _: None,
